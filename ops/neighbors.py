@@ -103,7 +103,7 @@ def _by_index(rows: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
     last = torch.where(valid, distances, float("-inf")).amax(1, keepdim=True)
     key = torch.where(distances < last, rows, rows + (1 << 40))
     key = torch.where(valid, key, torch.iinfo(torch.int64).max)
-    order = key.argsort(1, stable=True)
+    order = key.sort(dim=1, stable=True).indices
     return rows.gather(1, order), distances.gather(1, order)
 
 

@@ -41,7 +41,7 @@ def _tie_rank(index, bits, count):
 @njit(nogil=True, cache=True)
 def _update_nearest(x, y, z, px, py, pz, nearest):
     """Lower each running distance by the distance to the new pick; returns the largest."""
-    largest = nearest[0] * 0
+    largest = px * 0
     for i in range(len(nearest)):
         dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
         squared = dx * dx + dy * dy + dz * dz

@@ -1,0 +1,29 @@
+"""Conversion of the authors' checkpoints: their tensor names to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from geo3d.zoo import risurconv
+
+CONVERTERS = {"risurconv": risurconv.convert}
+
+
+def convert_official(model: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict for our network from one with the authors' tensor names.
+
+    Args:
+        model: "risurconv".
+        state_dict: the authors' tensors by name, without a "module." prefix.
+
+    Returns:
+        Tensors by our names, ready for `load_state_dict(..., strict=True)` of the network that the names tell.
+
+    Raises:
+        ValueError: an unknown model, or a tensor name that the model's released checkpoints do not have.
+    """
+    if model not in CONVERTERS:
+        raise ValueError(f"convert_official: model must be one of {sorted(CONVERTERS)}, got {model!r}")
+    return CONVERTERS[model](state_dict)
