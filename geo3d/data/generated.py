@@ -1,0 +1,74 @@
+"""Generated shapes in the user's cache folder, made on first use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from geo3d import __version__
+from geo3d.data.cache import cache_folder
+
+GENERATED = "generated"  # the value of `root` that asks for generated data
+
+
+@dataclass(frozen=True)
+class GeneratedShapes:
+    """What to generate.
+
+    Attributes:
+        size: number of shapes, training and test together.
+        seed: another seed gives other shapes.
+        num_points: points of each file.
+    """
+
+    size: int = 2000
+    seed: int = 0
+    num_points: int = 2048
+
+
+def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, native_folder: str) -> Path:
+    """The folder of the data: `root`, or for "generated" one in the cache folder, which is written when it is not there.
+
+    Args:
+        name: of the caller, for its messages.
+        root: a folder, or "generated".
+        generate: what to generate; only with root "generated".
+        native_folder: the folder of the format wanted among those that are generated.
+
+    Raises:
+        ValueError: `generate` beside a folder.
+        FileNotFoundError: no such folder.
+    """
+    if root != GENERATED:
+        if generate is not None:
+            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
+        return Path(root)
+    wanted = generate or GeneratedShapes()
+    folder = f"shapes-{__version__}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
+    return _generated_shapes(cache_folder() / GENERATED / folder, wanted) / native_folder
+
+
+def _generated_shapes(out: Path, wanted: GeneratedShapes) -> Path:
+    if out.is_dir():
+        return out
+    from geo3d.data.synthetic.shapes import write_shapes
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and then renamed: an interrupted run leaves nothing that looks complete.
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        write_shapes(temporary, wanted.size, wanted.seed, num_points=wanted.num_points)
+        temporary.chmod(0o755)
+        try:
+            os.rename(temporary, out)
+        except OSError:
+            if not out.is_dir():  # otherwise another process was first, with the same files
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
