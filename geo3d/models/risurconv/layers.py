@@ -12,6 +12,7 @@ from geo3d.geometry.local_axes import reference_axis
 from geo3d.models.risurconv.features import NUM_FEATURES, angular_keys, surface_features
 from geo3d.ops import gather, knn
 
+EPSILON = 1e-9  # of the second normalisation
 DENSE_CENTERS = 1024  # from this many centres on, the triangles reach to the neighbours two places away
 
 
@@ -31,19 +32,20 @@ class ChannelNorm(nn.BatchNorm1d):
 
 
 class OffsetAttention(nn.Module):
-    """Self-attention that passes on the difference to its input (RISurConv, "self-attention").
+    """Self-attention that passes on the difference to its input; the attention weights are normalised twice.
+
+    After the softmax, the weights are divided by their sum over the queries (`among_centers`), or, among neighbours, by the sum over
+    the centres of the cloud at the same pair of slots. The released weights need both as they are.
 
     Args:
         channels: C.
         hidden: width of queries and keys.
-        normalize_dim: the axis of the attention weights [..., S, k, k] (among neighbours) or [..., S, S] (among centres) over which
-            they are normalised again after the softmax. The released networks take -3 among neighbours, so that equal slots
-            of all centres of a cloud are coupled, and -2 among centres.
+        among_centers: attend among the centres [B, S, C] instead of the neighbours [B, S, k, C].
     """
 
-    def __init__(self, channels: int, hidden: int, normalize_dim: int):
+    def __init__(self, channels: int, hidden: int, among_centers: bool):
         super().__init__()
-        self.normalize_dim = normalize_dim
+        self.among_centers = among_centers
         self.query = nn.Linear(channels, hidden, bias=False)
         self.key = nn.Linear(channels, hidden, bias=False)
         self.value = nn.Linear(channels, channels)
@@ -52,9 +54,13 @@ class OffsetAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, S, k, C] or [B, S, C] -> the same shape."""
-        weights = (self.query(x) @ self.key(x).transpose(-1, -2)).softmax(-1)
-        weights = weights / (1e-9 + weights.sum(self.normalize_dim, keepdim=True))
-        mixed = weights.transpose(-1, -2) @ self.value(x)
+        weights = (self.query(x) @ self.key(x).transpose(-1, -2)).softmax(-1)  # [..., queries, keys]
+        if self.among_centers:
+            # dividing the mixture instead of the weights saves passes over the S x S matrix
+            mixed = weights.transpose(-1, -2) @ self.value(x) / (EPSILON + weights.sum(-2))[..., None]
+        else:
+            weights = weights / (EPSILON + weights.sum(-3, keepdim=True))
+            mixed = weights.transpose(-1, -2) @ self.value(x)
         return x + self.norm(self.project(x - mixed)).relu()
 
 
@@ -76,10 +82,10 @@ class SurfaceConv(nn.Module):
             ChannelNorm(embedding),
             nn.ReLU(),
         )
-        self.neighbor_attention = OffsetAttention(embedding, embedding // 4, normalize_dim=-3)
+        self.neighbor_attention = OffsetAttention(embedding, embedding // 4, among_centers=False)
         self.mix = nn.Linear(embedding + in_channels, out_channels)
         self.mix_norm = ChannelNorm(out_channels)
-        self.center_attention = OffsetAttention(out_channels, out_channels // 4, normalize_dim=-2)
+        self.center_attention = OffsetAttention(out_channels, out_channels // 4, among_centers=True)
 
     def forward(self, description: Tensor, features: Tensor | None, indices: Tensor) -> Tensor:
         """description [B, S, k, 14], features of the sources [B, P, C_in] or None, indices [B, S, k] into them -> [B, S, C_out]."""
@@ -89,7 +95,7 @@ class SurfaceConv(nn.Module):
         if features is not None:
             # the layer is linear, so the sources are mixed once each and not once for every neighbourhood they are in
             mixed = mixed + gather(F.linear(features, self.mix.weight[:, width:]), indices)
-        pooled = self.mix_norm(mixed).amax(2).relu()
+        pooled = self.mix_norm(mixed).max(2).values.relu()
         return self.center_attention(pooled)
 
 
@@ -105,13 +111,18 @@ def describe(
     indices = knn(centers.positions, sources.positions, num_neighbors, order=order).indices
     axis = centers.normals.movedim(-1, 0)
     origin = centers.positions.movedim(-1, 0)[..., None]
-    offsets = gather(sources.positions, indices).movedim(-1, 0) - origin
+    offsets = _vectors(sources.positions, indices) - origin
     circle = angular_keys(offsets, axis, as_released).sort(dim=-1, descending=True, stable=True).indices
     indices = indices.gather(-1, circle)
-    offsets = gather(sources.positions, indices).movedim(-1, 0) - origin
+    offsets = offsets.gather(-1, circle.expand(3, *circle.shape))
     if step is None:
         step = 2 if centers.positions.shape[1] >= DENSE_CENTERS else 1
-    return indices, surface_features(offsets, gather(sources.normals, indices).movedim(-1, 0), axis, step)
+    return indices, surface_features(offsets, _vectors(sources.normals, indices), axis, step)
+
+
+def _vectors(vectors: Tensor, indices: Tensor) -> Tensor:
+    """vectors [B, P, 3] at indices [B, S, k] -> [3, B, S, k], each component in one piece of memory."""
+    return gather(vectors, indices).movedim(-1, 0).contiguous()
 
 
 class SetAbstraction(nn.Module):
@@ -164,8 +175,8 @@ class GroupAll(nn.Module):
         axis = reference_axis(offsets).t()[..., None]  # [3, B, 1]
         keys = angular_keys(offsets[:, None].movedim(-1, 0), axis, self.as_released)
         indices = keys.sort(dim=-1, descending=True, stable=True).indices  # [B, 1, P]
-        described = gather(positions if self.as_released else offsets, indices).movedim(-1, 0)
-        description = surface_features(described, gather(points.normals, indices).movedim(-1, 0), axis)
+        described = _vectors(positions if self.as_released else offsets, indices)
+        description = surface_features(described, _vectors(points.normals, indices), axis)
         return self.conv(description, points.features, indices)[:, 0]
 
 
