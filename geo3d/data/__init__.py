@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from geo3d.data.fg3d import FG3D, FG3DDataset
     from geo3d.data.generated import GeneratedShapes
     from geo3d.data.modelnet40 import ModelNet40, ModelNet40Dataset
+    from geo3d.data.modelnet_off import ModelNetOff, ModelNetOffDataset
+    from geo3d.data.normals import estimate_normals
     from geo3d.data.samples import (
         ClassificationBatch,
         ClassificationSample,
@@ -19,25 +22,36 @@ if TYPE_CHECKING:
         collate_classification,
         collate_parts,
     )
+    from geo3d.data.scanobjectnn import ScanObjectNN, ScanObjectNNDataset
     from geo3d.data.shapenet_part import ShapeNetPart, ShapeNetPartDataset
 
 __all__ = [
+    "FG3D",
     "ClassificationBatch",
     "ClassificationSample",
+    "FG3DDataset",
     "GeneratedShapes",
     "ModelNet40",
     "ModelNet40Dataset",
+    "ModelNetOff",
+    "ModelNetOffDataset",
     "PartBatch",
     "PartSample",
+    "ScanObjectNN",
+    "ScanObjectNNDataset",
     "ShapeNetPart",
     "ShapeNetPartDataset",
     "collate_classification",
     "collate_parts",
+    "estimate_normals",
 ]
 
 _MODULES = {
+    "fg3d": ("FG3D", "FG3DDataset"),
     "generated": ("GeneratedShapes",),
     "modelnet40": ("ModelNet40", "ModelNet40Dataset"),
+    "modelnet_off": ("ModelNetOff", "ModelNetOffDataset"),
+    "normals": ("estimate_normals",),
     "samples": (
         "ClassificationBatch",
         "ClassificationSample",
@@ -46,6 +60,7 @@ _MODULES = {
         "collate_classification",
         "collate_parts",
     ),
+    "scanobjectnn": ("ScanObjectNN", "ScanObjectNNDataset"),
     "shapenet_part": ("ShapeNetPart", "ShapeNetPartDataset"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,8 +1,9 @@
 """Normalisation, augmentation and rotation of point clouds.
 
 Every function takes points as a numpy array or a torch tensor, [N, 3] or [N, 6] (positions, then unit normals), and returns new
-points of the same kind. Further columns, such as a label, stay with their point, except in `rotate`. What is random draws from a `numpy.random.Generator` that the caller passes. The augmentations are those of
-RISurConv (ECCV 2024), which PointNet++ introduced: drop, scale and shift, in this order.
+points of the same kind. Further columns, such as a label, stay with their point, except in `rotate`. What is random draws from a
+`numpy.random.Generator` that the caller passes. The augmentations are those of RISurConv (ECCV 2024), which PointNet++ introduced:
+drop, scale and shift, in this order.
 """
 
 from __future__ import annotations
