@@ -1,0 +1,1 @@
+"""Metrics, equal to the official evaluators' on the same predictions."""

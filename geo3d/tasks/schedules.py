@@ -1,0 +1,60 @@
+"""Learning-rate schedules: the rate of each epoch, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Schedule:
+    """Rate of each epoch. Subclasses define `rate`."""
+
+    def rate(self, epoch: int, max_epochs: int, lr: float) -> float:
+        """Learning rate during an epoch, counted from 0, of a training that starts at `lr`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """Multiply the rate every so many epochs, with restarts.
+
+    Attributes:
+        factor: multiplies the rate.
+        every: number of epochs between decays.
+        lead: the decay takes effect this many epochs before each multiple of `every`.
+        floor: the lowest rate.
+        restarts: rate by epoch, at the end of which it is written; decay goes on from it.
+    """
+
+    factor: float = 0.7
+    every: int = 20
+    lead: int = 0
+    floor: float = 0.0
+    restarts: Mapping[int, float] = field(default_factory=dict)
+
+    def rate(self, epoch: int, max_epochs: int, lr: float) -> float:
+        for e in range(1, epoch + 1):
+            if (e + self.lead) % self.every == 0:
+                lr *= self.factor
+            lr = self.restarts.get(e - 1, lr)
+        return max(lr, self.floor)
+
+
+@dataclass(frozen=True)
+class WarmupCosine(Schedule):
+    """Linear rise, then half a cosine down.
+
+    Attributes:
+        warmup: epochs of the rise.
+        final: rate at the end, relative to the highest.
+    """
+
+    warmup: int = 1
+    final: float = 0.01
+
+    def rate(self, epoch: int, max_epochs: int, lr: float) -> float:
+        if epoch < self.warmup:
+            return lr * (epoch + 1) / (self.warmup + 1)
+        done = (epoch - self.warmup) / max(1, max_epochs - self.warmup)
+        return lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * min(done, 1))) / 2)

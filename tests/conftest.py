@@ -1,0 +1,64 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is defined: Triton then runs them on CPU tensors
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill uninitialised tensors with NaN or the largest integer, so that an element that a kernel never writes is seen."""
+    for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
+        original = getattr(owner, name)
+
+        def poisoned(*args, _original=original, **kwargs):
+            tensor = _original(*args, **kwargs)
+            if tensor.device.type == "meta" or type(tensor) is not torch.Tensor or not tensor.numel():
+                return tensor
+            return tensor.fill_(torch.nan if tensor.is_floating_point() else _largest(tensor.dtype))
+
+        monkeypatch.setattr(owner, name, poisoned)
+
+
+def _largest(dtype: torch.dtype) -> int | bool:
+    return torch.iinfo(dtype).max if dtype not in (torch.bool,) and not dtype.is_complex else True
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real data samples (GEO3D_SAMPLES)."""
+    folder = Path(os.environ.get("GEO3D_SAMPLES", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data samples in {folder} (GEO3D_SAMPLES)")
+    return folder
+
+
+def oriented_cloud(count: int, seed: int = 0, batch: int = 1) -> torch.Tensor:
+    """[batch, count, 6] float64 points and normals of a bumpy closed surface, no two alike."""
+    generator = np.random.default_rng(seed)
+    directions = generator.standard_normal((batch, count, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    radii = 1 + 0.3 * np.sin(3 * directions[..., :1] + 1) * np.cos(2 * directions[..., 1:2]) + 0.2 * directions[..., 2:] ** 3
+    tilt = directions + 0.2 * np.sin(4 * directions[..., [1, 2, 0]])
+    normals = tilt / np.linalg.norm(tilt, axis=-1, keepdims=True)
+    return torch.from_numpy(np.concatenate([directions * radii, normals], -1))

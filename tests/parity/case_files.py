@@ -1,0 +1,98 @@
+"""Reading parity cases: a folder with meta.json and arrays.npz, and weights that are drawn by a rule.
+
+meta.json     model, kind, config, state_dict [[reference name, shape], ...], tolerance {rtol, atol}
+arrays.npz    in.* inputs, const.* constants, mid.* intermediate values and out.* outputs of the authors' code
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import zlib
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        return json.loads((self.folder / "meta.json").read_text())
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.meta["config"]
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.folder / "arrays.npz") as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def tensor(self, name: str) -> Tensor:
+        """An array of the case as a tensor."""
+        return torch.from_numpy(self.arrays[name])
+
+    @cached_property
+    def state_dict(self) -> dict[str, Tensor]:
+        """The reference's tensors: drawn by the rule, or stored under const.NAME."""
+        drawn = {name: drawn_tensor(name, tuple(shape)) for name, shape in self.meta["state_dict"]}
+        stored = {name: self.arrays[f"const.{name}"].astype(np.float32) for name in drawn if f"const.{name}" in self.arrays}
+        return {name: torch.from_numpy(array) for name, array in (drawn | stored).items()}
+
+    def tolerance(self, name: str) -> dict[str, float]:
+        """rtol and atol of an array."""
+        for pattern, tolerance in self.meta.get("tolerance_by_array", {}).items():
+            if fnmatch(name, pattern):
+                return tolerance
+        return {key: self.meta["tolerance"][key] for key in ("rtol", "atol")}
+
+
+def find_cases() -> list[Case]:
+    """Every case below the folders in GEO3D_PARITY (os.pathsep between them); of equal ids, the first."""
+    default = os.pathsep.join([str(HERE / "cases"), str(HERE.parents[2] / "shared" / "parity")])
+    found: dict[str, Case] = {}
+    for folder in os.environ.get("GEO3D_PARITY", default).split(os.pathsep):
+        for path in sorted(Path(folder).rglob("meta.json")) if folder else []:
+            case = Case(path.parent)
+            found.setdefault(case.id, case)
+    return list(found.values())
+
+
+def drawn_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The float32 values that the rule of the cases gives the reference's tensor `name`."""
+    stream = np.random.RandomState(zlib.crc32(name.encode()))
+    if len(shape) >= 2:
+        values = stream.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+    elif name.endswith("running_var"):
+        values = 0.5 + stream.random_sample(shape)
+    elif len(shape) == 0 or name.endswith("weight"):
+        values = 1 + 0.1 * stream.standard_normal(shape)
+    else:
+        values = 0.1 * stream.standard_normal(shape)
+    return np.asarray(values, dtype=np.float32)
+
+
+def drawn_input(note: str) -> Tensor:
+    """An input that a case draws by its name; `note` says how: `... uniform_input("NAME", (SHAPE), LOW, HIGH)`."""
+    name, shape, low, high = ast.literal_eval(note[note.index("uniform_input(") + len("uniform_input") :])
+    stream = np.random.RandomState(zlib.crc32(name.encode()))
+    return torch.from_numpy((low + (high - low) * stream.random_sample(shape)).astype(np.float32))

@@ -1,0 +1,47 @@
+"""Every parity case that is found (GEO3D_PARITY): the authors' numbers against ours, through the conversion of their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from parity import adapters_risurconv
+from parity.case_files import Case, find_cases
+
+ADAPTERS = {
+    ("risurconv", "classifier"): adapters_risurconv.classifier,
+    ("risurconv", "classifier_train"): adapters_risurconv.classifier_train,
+    ("risurconv", "features"): adapters_risurconv.features,
+    ("risurconv", "part_segmentor"): adapters_risurconv.part_segmentor,
+}
+CASES = find_cases()
+
+
+def test_some_case_is_found():
+    assert CASES, "no parity case in GEO3D_PARITY"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_case(case: Case):
+    kind = (case.meta["model"], case.meta["kind"])
+    if kind not in ADAPTERS:
+        pytest.skip(f"no adapter for kind {'/'.join(kind)} yet")
+    results = ADAPTERS[kind](case)
+    outputs = [name for name in case.arrays if name.startswith("out.")]
+    missing = sorted(set(outputs) - set(results))
+    assert not missing, f"the adapter does not compare {missing}"
+    for name in [*outputs, *(name for name in case.arrays if name.startswith("mid.") and name in results)]:
+        compare(case, name, results[name])
+
+
+def compare(case: Case, name: str, ours: torch.Tensor) -> None:
+    """The reference stores some intermediate values of the first centres only, so ours are cut to its shape."""
+    theirs = case.arrays[name]
+    values = ours.detach().numpy()
+    if name.startswith(("mid.", "out.shift2_")):
+        values = values[tuple(slice(0, size) for size in theirs.shape)]
+    assert values.shape == theirs.shape, f"{name}: expected shape {theirs.shape}, got {values.shape}"
+    if np.issubdtype(theirs.dtype, np.integer):
+        np.testing.assert_array_equal(values, theirs, err_msg=name)
+    else:
+        np.testing.assert_allclose(values, theirs, **case.tolerance(name), err_msg=name)

@@ -1,0 +1,90 @@
+"""LightningCLI with geo3d's defaults, for `train.py` and `test.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+from lightning import LightningDataModule
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+import geo3d.configs
+from geo3d.tasks.base import Task
+
+Select = Literal["last", "best"]
+
+
+class Cli(LightningCLI):
+    """A task and a data module by import path, the trainer, and where the results go.
+
+    Args:
+        argv: arguments after the tool's name; the first may be the configuration.
+        testing: write no logs and no checkpoints.
+    """
+
+    def __init__(self, argv: Sequence[str], testing: bool = False) -> None:
+        self.testing = testing
+        arguments = list(argv)
+        if arguments and not arguments[0].startswith("-"):
+            self.configuration = config_path(arguments[0])
+            arguments[:1] = ["--config", str(self.configuration)]
+        elif not {"-h", "--help"} & set(arguments):
+            raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
+        super().__init__(
+            model_class=Task,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_kwargs={"exit_on_error": False},
+            run=False,
+            args=arguments,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where this run writes."""
+        return Path(self.config.out) / (self.config.name or self.configuration.stem)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--out", type=str, default="runs", help="folder for logs, checkpoints and weights")
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="folder of this run in --out; the configuration's name"
+        )
+        parser.add_argument("--select", type=Select, default="last", help="checkpoint that becomes weights.safetensors")
+        if not self.testing:
+            parser.add_argument("--resume", type=str | None, default=None, help="checkpoint to go on from, or 'last'")
+
+    def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
+        if self.testing:
+            return super().instantiate_trainer(logger=False, enable_checkpointing=False, **options)
+        checkpoint = ModelCheckpoint(
+            self.folder / "checkpoints",
+            "best",
+            monitor=self.model.monitor,
+            mode="max",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        own = self.config_init.trainer.callbacks or []
+        logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
+        return super().instantiate_trainer(logger=logger, callbacks=[*own, checkpoint, LearningRateMonitor()], **options)
+
+
+def config_path(name: str) -> Path:
+    """A YAML file by path, or one that geo3d ships by its name, such as risurconv/generated_classification.
+
+    Raises:
+        FileNotFoundError: neither; the message lists those that are shipped.
+    """
+    shipped = Path(geo3d.configs.__file__).parent
+    for path in (Path(name), shipped / name, shipped / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = sorted(path.relative_to(shipped).with_suffix("").as_posix() for path in shipped.rglob("*.yaml"))
+    raise FileNotFoundError(f"no configuration {name}; geo3d ships {', '.join(known)}")

@@ -1,0 +1,65 @@
+"""Evaluate a model: `geo3d test CONFIG [--weights NAME|PATH] [--json FILE] [--key value ...]`.
+
+CONFIG is a YAML file or the name of one that geo3d ships. Weights are packaged ones by name, or a .safetensors, .ckpt or released .pth
+file; by default those that `geo3d train` wrote for CONFIG. Metrics are printed, and written as JSON if asked for; pictures go to OUT/NAME.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from geo3d.tools.errors import run_tool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate; returns the exit code."""
+    return run_tool(_test, argv)
+
+
+def _test(argv: list[str]) -> int:
+    argv, weights = _take(argv, "--weights")
+    argv, json_file = _take(argv, "--json")
+    from geo3d.tools.lightning_cli import Cli
+    from geo3d.zoo import network_tensors
+    from geo3d.zoo.weights import fill
+
+    cli = Cli(argv, testing=True)
+    source = weights or str(cli.folder / "weights.safetensors")
+    fill(cli.model.network, network_tensors(source), source)
+    [results] = cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    if not cli.trainer.is_global_zero:
+        return 0
+    width = max(len(name) for name in results)
+    for name, value in results.items():
+        print(f"{name:<{width}}  {value:.4f}")
+    cli.folder.mkdir(parents=True, exist_ok=True)
+    for picture in cli.model.report(str(cli.folder)):
+        print(f"picture: {picture}")
+    if json_file:
+        Path(json_file).write_text(
+            json.dumps({"config": str(cli.configuration), "weights": source, **results}, indent=2) + "\n"
+        )
+    return 0
+
+
+def _take(argv: list[str], option: str) -> tuple[list[str], str | None]:
+    """Take an option of this tool, `--x V` or `--x=V`, out of the arguments that go on to Lightning."""
+    rest, value = [], None
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == option:
+            value = next(arguments, None)
+            if value is None:
+                raise ValueError(f"{option} needs a value")
+        elif argument.startswith(f"{option}="):
+            value = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    return rest, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Train a model: `geo3d train CONFIG [--key value ...]`.
+
+CONFIG is a YAML file or the name of one that geo3d ships. Every value in it can be overridden (`--model.lr 1e-3`,
+`--trainer.max_epochs 5`); `--print_config` shows all of them. Logs, checkpoints and `weights.safetensors` go to OUT/NAME.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geo3d.tools.errors import run_tool
+
+if TYPE_CHECKING:
+    from geo3d.tools.lightning_cli import Cli
+    from geo3d.zoo.weights import WeightsInfo
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return run_tool(_train, argv)
+
+
+def _train(argv: list[str]) -> int:
+    from geo3d.tools.lightning_cli import Cli
+    from geo3d.zoo.weights import save_weights
+
+    cli = Cli(argv)
+    folder = cli.folder
+    resume = _resume(cli.config.resume, folder)
+    if resume is None and (folder / "checkpoints" / "last.ckpt").exists():
+        raise FileExistsError(f"{folder} holds a training; go on with --resume last, or choose another --name")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(cli.parser.dump(cli.config, skip_none=False))
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=resume, weights_only=False if resume else None)
+    if cli.trainer.interrupted:
+        print(f"interrupted; go on with --resume last (checkpoints in {folder / 'checkpoints'})", file=sys.stderr)
+        return 130
+    if not cli.trainer.is_global_zero:
+        return 0
+    chosen = cli.trainer.checkpoint_callback.best_model_path if cli.config.select == "best" else None  # type: ignore[union-attr]
+    if chosen:
+        import torch
+
+        cli.model.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=False)["state_dict"])
+    path = folder / "weights.safetensors"
+    metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items() if name.startswith("val/")}
+    save_weights(path, cli.model.network, weights_info(cli, argv, metrics))
+    print(f"weights: {path}")
+    return 0
+
+
+def _resume(wanted: str | None, folder: Path) -> str | None:
+    if wanted is None:
+        return None
+    path = folder / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path} to resume from")
+    return str(path)
+
+
+def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> WeightsInfo:
+    """Description of a trained network, for its weight file."""
+    from geo3d import __version__
+    from geo3d.zoo.weights import WeightsInfo
+
+    config: dict[str, Any] = cli.parser.dump(cli.config, format="json") and cli.config.as_dict()
+    network = config["model"]["init_args"]["network"]
+    data = config["data"]["init_args"]
+    return WeightsInfo(
+        network=network["class_path"],
+        arguments=network.get("init_args", {}),
+        task=cli.model.name,
+        labels=cli.model.description(),
+        preprocessing={key: data[key] for key in ("num_points", "orient_normals") if key in data},
+        training={
+            "command": " ".join(["geo3d train", *argv]),
+            "data": {
+                "class_path": config["data"]["class_path"],
+                **{key: data.get(key) for key in ("root", "generate", "seed")},
+            },
+            "seed": config["seed_everything"],
+            "epochs": cli.trainer.max_epochs,
+            "batch_size": data.get("batch_size"),
+            "geo3d": __version__,
+        },
+        metrics=metrics,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
