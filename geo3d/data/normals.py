@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
+
+from geo3d.geometry.local_axes import reference_axis
 
 
 def estimate_normals(points: np.ndarray, num_neighbors: int = 32) -> np.ndarray:
@@ -35,12 +38,4 @@ def estimate_normals(points: np.ndarray, num_neighbors: int = 32) -> np.ndarray:
     positions = points.astype(np.float64)
     _, neighbors = cKDTree(positions).query(positions, k=min(num_neighbors, len(points)))
     offsets = positions[neighbors] - positions[:, None]  # [N, k, 3]
-    lengths = np.linalg.norm(offsets, axis=2)
-    weights = lengths.max(1, keepdims=True) - lengths
-    total = weights.sum(1, keepdims=True)
-    weights = np.where(total > 0, weights / np.where(total > 0, total, 1), 1.0)  # all equally far: all count the same
-    covariance = np.swapaxes(offsets * weights[:, :, None], 1, 2) @ offsets
-    axes = np.linalg.eigh(covariance)[1][:, :, 0]  # eigenvalues ascend
-    third_moment = ((offsets @ axes[:, :, None])[:, :, 0] ** 3).sum(1)
-    axes[third_moment < 0] *= -1
-    return axes.astype(points.dtype)
+    return reference_axis(torch.from_numpy(offsets)).numpy().astype(points.dtype)

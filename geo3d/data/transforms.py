@@ -8,8 +8,8 @@ drop, scale and shift, in this order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeVar, cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -73,7 +73,13 @@ def jitter(points: Points, generator: np.random.Generator, sigma: float = 0.01, 
     return _with_positions(points, points[:, :3] + _like(points, noise))
 
 
-AUGMENTATIONS = {"drop": drop, "scale": scale, "shift": shift, "shuffle": shuffle, "jitter": jitter}
+AUGMENTATIONS: dict[str, Callable[..., Any]] = {
+    "drop": drop,
+    "scale": scale,
+    "shift": shift,
+    "shuffle": shuffle,
+    "jitter": jitter,
+}
 
 
 def check_augmentations(name: str, augment: Sequence[str]) -> None:
