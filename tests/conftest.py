@@ -10,7 +10,6 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is defined: Triton then runs them on CPU tensors
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,14 +50,3 @@ def samples() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data samples in {folder} (GEO3D_SAMPLES)")
     return folder
-
-
-def oriented_cloud(count: int, seed: int = 0, batch: int = 1) -> torch.Tensor:
-    """[batch, count, 6] float64 points and normals of a bumpy closed surface, no two alike."""
-    generator = np.random.default_rng(seed)
-    directions = generator.standard_normal((batch, count, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    radii = 1 + 0.3 * np.sin(3 * directions[..., :1] + 1) * np.cos(2 * directions[..., 1:2]) + 0.2 * directions[..., 2:] ** 3
-    tilt = directions + 0.2 * np.sin(4 * directions[..., [1, 2, 0]])
-    normals = tilt / np.linalg.norm(tilt, axis=-1, keepdims=True)
-    return torch.from_numpy(np.concatenate([directions * radii, normals], -1))

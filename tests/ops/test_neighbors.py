@@ -1,0 +1,122 @@
+"""Nearest neighbours: every implementation against the definition, its rules, its gradient and its registration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from point_clouds import CASES, make_clouds
+
+from geo3d import ops
+from geo3d.ops.cpu import neighbors as cpu
+from geo3d.ops.cuda import neighbors as cuda
+from geo3d.ops.reference import neighbors as reference
+
+IMPLEMENTATIONS = {"cpu": cpu.knn, "triton": cuda.knn}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    query, points = make_clouds(request.param, seed=1), make_clouds(request.param, seed=2)
+    return query.points, points.points, query.begin, query.end, points.begin, points.end
+
+
+@pytest.mark.parametrize("k", [1, 5, 17])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_equals_reference(name, dtype, k, case):
+    case = (case[0].to(dtype), case[1].to(dtype), *case[2:], k)
+    rows, distances = IMPLEMENTATIONS[name](*case)
+    expected_rows, expected_distances = reference.knn(*case)
+    torch.testing.assert_close(rows, expected_rows, rtol=0, atol=0)
+    torch.testing.assert_close(distances, expected_distances, rtol=0, atol=0)
+
+
+def test_registration(case):
+    torch.library.opcheck(torch.ops.geo3d.knn, (*case, 3))
+
+
+def test_neighbor_of_itself():
+    points = torch.rand(2, 100, 3)
+    found = ops.knn(points, points, 4)
+    assert torch.equal(found.indices[..., 0], torch.arange(100).expand(2, 100))
+    assert torch.equal(found.squared_distances[..., 0], torch.zeros(2, 100))
+
+
+def test_against_all_distances():
+    query, points = torch.rand(2, 50, 3), torch.rand(2, 80, 3)
+    expected = torch.cdist(query.double(), points.double()).topk(7, largest=False)
+    found = ops.knn(query, points, 7)
+    assert torch.equal(found.indices, expected.indices)
+    torch.testing.assert_close(found.squared_distances.sqrt(), expected.values.float())
+
+
+def test_order_of_cuda_topk():
+    points = torch.tensor([[[3.0, 0, 0], [0, 0, 0], [2, 0, 0], [1, 0, 0], [-2, 0, 0]]])
+    query = torch.zeros(1, 1, 3)
+    assert ops.knn(query, points, 4).indices.tolist() == [[[1, 3, 2, 4]]]
+    # closer than the fourth: 1 and 3, by index; then the two that are as far as the fourth
+    assert ops.knn(query, points, 4, order="cuda_topk").indices.tolist() == [[[1, 3, 2, 4]]]
+    assert ops.knn(query, points, 3, order="cuda_topk").indices.tolist() == [[[1, 3, 2]]]
+    assert ops.knn(query, points, 5, order="cuda_topk").indices.tolist() == [[[1, 2, 3, 4, 0]]]
+
+
+def test_order_of_cuda_topk_keeps_padding_last():
+    found = ops.knn(torch.zeros(1, 3), torch.tensor([[2.0, 0, 0], [1, 0, 0]]), 4, order="cuda_topk")
+    assert found.indices.tolist() == [[1, 0, -1, -1]]
+    assert found.squared_distances.tolist() == [[1, 4, torch.inf, torch.inf]]
+
+
+def test_dense_padded_and_packed_agree():
+    counts, query_counts = torch.tensor([4, 30, 0]), torch.tensor([6, 9, 2])
+    points, query = [torch.rand(n, 3) for n in counts], [torch.rand(n, 3) for n in query_counts]
+    batch = [torch.repeat_interleave(torch.arange(3), n) for n in (query_counts, counts)]
+    packed = ops.knn(torch.cat(query), torch.cat(points), 5, query_batch=batch[0], batch_index=batch[1])
+    pad = torch.nn.utils.rnn.pad_sequence
+    padded = ops.knn(pad(query, True), pad(points, True), 5, query_lengths=query_counts, lengths=counts)
+    for b, (first_query, first) in enumerate([(0, 0), (6, 4), (15, 34)]):
+        own = padded.indices[b, : query_counts[b]]
+        rows = packed.indices[first_query : first_query + query_counts[b]]
+        assert torch.equal(torch.where(own < 0, own, own + first), rows)
+        assert (padded.indices[b, query_counts[b] :] == -1).all()
+
+
+def test_gradient_of_distances():
+    query, points = torch.rand(2, 4, 3, dtype=torch.float64), torch.rand(2, 9, 3, dtype=torch.float64)
+    query.requires_grad_(), points.requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, p: ops.knn(q, p, 3).squared_distances, (query, points))
+
+
+def test_half_precision():
+    query, points = torch.rand(10, 3).half(), torch.rand(40, 3).half()
+    assert torch.equal(ops.knn(query, points, 3).indices, ops.knn(query.float(), points.float(), 3).indices)
+
+
+def test_compiles_in_one_graph():
+    function = torch.compile(lambda q, p: ops.knn(q, p, 3).indices, fullgraph=True, backend="aot_eager")
+    query, points = torch.rand(2, 5, 3), torch.rand(2, 30, 3)
+    assert torch.equal(function(query, points), ops.knn(query, points, 3).indices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((torch.rand(1, 4, 3), torch.rand(4, 3), 2), {}, "both be dense or both packed"),
+        ((torch.rand(4, 3), torch.rand(4, 3).double(), 2), {}, "share dtype and device"),
+        ((torch.rand(4, 3), torch.rand(4, 3), 0), {}, "at least 1"),
+        ((torch.rand(2, 4, 3), torch.rand(1, 4, 3), 1), {}, "as many clouds, got 2 and 1"),
+        ((torch.rand(4, 3), torch.full((4, 3), torch.inf), 1), {}, "points must be finite"),
+        ((torch.rand(4, 3), torch.rand(4, 3), 1), {"order": "none"}, "'distance' or 'cuda_topk'"),
+    ],
+)
+def test_bad_arguments(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        ops.knn(*arguments, **options)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu(case):
+    rows, distances = torch.ops.geo3d.knn(*(a.cuda() for a in case), 5)
+    expected_rows, expected_distances = torch.ops.geo3d.knn(*case, 5)
+    assert torch.equal(rows.cpu(), expected_rows)
+    torch.testing.assert_close(distances.cpu(), expected_distances)
