@@ -27,7 +27,7 @@ from geo3d.data import transforms
 from geo3d.data.cache import cached_arrays
 from geo3d.data.generated import GeneratedShapes, resolve_shapes_root
 from geo3d.data.loading import ItemKey, item_generator, make_loader
-from geo3d.data.part_labels import PARTS
+from geo3d.data.part_labels import OFFICIAL_CATEGORIES, PARTS, part_range
 from geo3d.data.point_text import read_lines, read_point_table
 from geo3d.data.samples import PartBatch, PartSample, collate_parts
 from geo3d.data.transforms import Augmentation, RotationProtocol
@@ -35,7 +35,6 @@ from geo3d.data.transforms import Augmentation, RotationProtocol
 NATIVE_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "part")
 PartSplit = Literal["train", "val", "trainval", "test"]
-NUM_OFFICIAL = 16  # categories of the release, with 50 parts; PARTS lists them first
 Draw = Literal["distinct", "replacement", "reference"]
 LISTS: dict[str, tuple[str, ...]] = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
 
@@ -276,17 +275,9 @@ class ShapeNetPart(lightning.LightningDataModule):
 
 
 def known_categories(root: Path) -> list[str]:
-    """The categories that labels count: the 16 official ones, or all that geo3d knows where the files have others."""
+    """The categories that labels count: the 16 official ones, or all that geo3d knows where the folder lists another."""
     names = list(PARTS)
-    last = max(_category_folders(root).values())
-    return names[: max(last + 1, NUM_OFFICIAL)]
-
-
-def part_range(category: str) -> range:
-    """Part labels of a category."""
-    names = list(PARTS)
-    first = sum(len(PARTS[name]) for name in names[: names.index(category)])
-    return range(first, first + len(PARTS[category]))
+    return names if max(_category_folders(root).values()) >= OFFICIAL_CATEGORIES else names[:OFFICIAL_CATEGORIES]
 
 
 def _listed_shapes(root: Path, lists: tuple[str, ...]) -> tuple[list[Path], list[int]]:

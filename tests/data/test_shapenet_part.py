@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from geo3d.data import PartBatch, ShapeNetPart, ShapeNetPartDataset
+from geo3d.data.part_labels import NUM_PARTS, PARTS
 from geo3d.data.shapenet_part import draw_points
 from geo3d.data.transforms import unit_sphere
 
@@ -58,6 +59,15 @@ def test_official_labels(root):
     starts = [parts.start for parts in data.part_ranges]
     assert starts == [0, 4, 6, 8, 12, 16, 19, 22, 24, 28, 30, 36, 38, 41, 44, 47]
     assert [parts.stop for parts in data.part_ranges] == [*starts[1:], 50]
+
+
+def test_labels_with_a_generated_category(root):
+    with (root / "synsetoffset2category.txt").open("a") as file:
+        file.write("Bottle 02876657\n")
+    data = module(root)
+    assert data.category_names == list(PARTS) and data.num_classes == NUM_PARTS == len(data.part_names)
+    parts = data.part_ranges[data.category_names.index("Bottle")]
+    assert data.part_names[parts.start : parts.stop] == list(PARTS["Bottle"])
 
 
 def test_splits_and_categories(root):
