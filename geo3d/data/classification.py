@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from geo3d.data import transforms
-from geo3d.data.loading import ItemKey, item_generator, make_loader
+from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
 from geo3d.data.samples import ClassificationBatch, ClassificationSample, collate_classification
 from geo3d.data.transforms import (
     Augmentation,
@@ -201,22 +201,23 @@ class ClassificationDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Training split, shuffled and augmented, in whole batches."""
-        return self._loader("train", self.batch_size, self.seed)
+        sampler = EpochSampler(len(self.dataset("train")), self.seed, current_epoch(self))
+        return self._loader("train", self.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[ClassificationBatch]:
         """The test split: these data sets have no other, and the papers choose their checkpoints by it."""
-        return self._loader("test", self.test_batch_size, None)
+        return self._loader("test", self.test_batch_size)
 
     def test_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Test split, in the order of the files."""
-        return self._loader("test", self.test_batch_size, None)
+        return self._loader("test", self.test_batch_size)
 
-    def _loader(self, split: Split, batch_size: int, shuffle_seed: int | None) -> DataLoader[ClassificationBatch]:
+    def _loader(self, split: Split, batch_size: int, sampler: EpochSampler | None = None) -> DataLoader[ClassificationBatch]:
         return make_loader(
             self.dataset(split),
             collate_classification,
             batch_size,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
-            shuffle_seed=shuffle_seed,
+            sampler=sampler,
         )

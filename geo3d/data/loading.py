@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -21,12 +22,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
     Args:
         num_items: length of the data set.
         seed: of the orders.
+        epoch: the epoch of the first iteration.
     """
 
-    def __init__(self, num_items: int, seed: int) -> None:
+    def __init__(self, num_items: int, seed: int, epoch: int = 0) -> None:
         self.num_items = num_items
         self.seed = seed
-        self.epoch = 0
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next iteration; Lightning calls this. Without it each iteration is the next epoch."""
@@ -66,24 +68,31 @@ def make_loader(
     *,
     num_workers: int,
     pin_memory: bool,
-    shuffle_seed: int | None = None,
+    sampler: EpochSampler | None = None,
 ) -> DataLoader[Any]:
-    """A loader for training (shuffled, incomplete last batch dropped) or, without a shuffle seed, for evaluation.
+    """A loader for training (an incomplete last batch is dropped) or, without a sampler, for evaluation.
 
     Raises:
         ValueError: fewer items than one training batch, which would train on nothing.
     """
-    num_items = len(dataset)  # type: ignore[arg-type]
-    if shuffle_seed is not None and num_items < batch_size:
+    if sampler is not None and len(sampler) < batch_size:
         name = type(dataset).__name__
-        raise ValueError(f"{name}: batch_size {batch_size} needs as many training items, there are {num_items}")
+        raise ValueError(f"{name}: batch_size {batch_size} needs as many training items, there are {len(sampler)}")
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=None if shuffle_seed is None else EpochSampler(num_items, shuffle_seed),
-        drop_last=shuffle_seed is not None,
+        sampler=sampler,
+        drop_last=sampler is not None,
         collate_fn=collate,
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
     )
+
+
+def current_epoch(module: lightning.LightningDataModule) -> int:
+    """Epoch of the trainer that asks for loaders, 0 without one.
+
+    Lightning starts the first iteration, which in a resumed training is not epoch 0, before it calls `set_epoch`.
+    """
+    return module.trainer.current_epoch if module.trainer is not None else 0

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from geo3d.data import transforms
 from geo3d.data.cache import cached_arrays
 from geo3d.data.generated import GeneratedShapes, resolve_shapes_root
-from geo3d.data.loading import ItemKey, item_generator, make_loader
+from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
 from geo3d.data.part_labels import OFFICIAL_CATEGORIES, PARTS, part_range
 from geo3d.data.point_text import read_lines, read_point_table
 from geo3d.data.samples import PartBatch, PartSample, collate_parts
@@ -253,24 +253,27 @@ class ShapeNetPart(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PartBatch]:
         """Training and validation lists together, as the papers train; shuffled and augmented, in whole batches."""
-        return self._loader("trainval", self.batch_size, self.seed)
+        sampler = EpochSampler(len(self.dataset("trainval")), self.seed, current_epoch(self))
+        return self._loader("trainval", self.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[PartBatch]:
         """The test split, by which the papers choose their checkpoints."""
-        return self._loader("test", self.test_batch_size, None)
+        return self._loader("test", self.test_batch_size)
 
     def test_dataloader(self) -> DataLoader[PartBatch]:
         """Test split, in the order of the files."""
-        return self._loader("test", self.test_batch_size, None)
+        return self._loader("test", self.test_batch_size)
 
-    def _loader(self, split: Literal["trainval", "test"], batch_size: int, shuffle_seed: int | None) -> DataLoader[PartBatch]:
+    def _loader(
+        self, split: Literal["trainval", "test"], batch_size: int, sampler: EpochSampler | None = None
+    ) -> DataLoader[PartBatch]:
         return make_loader(
             self.dataset(split),
             collate_parts,
             batch_size,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
-            shuffle_seed=shuffle_seed,
+            sampler=sampler,
         )
 
 

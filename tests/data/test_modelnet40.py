@@ -7,6 +7,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -138,6 +139,45 @@ def test_training_is_reproducible_whatever_the_workers(root):
     for one, two in zip(alone, beside, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
     assert not torch.equal(alone[0], alone[1]) and not torch.equal(alone[0], other[0])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_resumed_training_goes_on_with_the_same_batches(root, tmp_path, num_workers):
+    def fit(max_epochs: int, checkpoint: Path | None = None) -> tuple[list[float], lightning.Trainer]:
+        network, data = RecordBatches(), module(root, num_workers=num_workers)
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=max_epochs,
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(network, data, ckpt_path=checkpoint)
+        return network.sums, trainer
+
+    whole, _ = fit(3)
+    begun, trainer = fit(2)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed, _ = fit(3, tmp_path / "last.ckpt")
+    assert begun + resumed == whole and len(set(whole)) == 9
+
+
+class RecordBatches(lightning.LightningModule):
+    """Trains one weight and keeps a sum of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 1)
+        self.sums: list[float] = []
+
+    def training_step(self, batch: ClassificationBatch, index: int) -> torch.Tensor:
+        self.sums.append(batch.points.sum().item())
+        return self.layer(batch.points).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 1e-3)
 
 
 def test_plain_index_augments_anew(root):
