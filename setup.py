@@ -32,7 +32,6 @@ if __name__ == "__main__":
             "geo3d": ["py.typed"],
             "geo3d.configs": ["**/*.yaml"],
             "geo3d.zoo": ["weights/*.safetensors"],
-            "geo3d.data": ["samples/**/*"],
         },
         include_package_data=False,
     )

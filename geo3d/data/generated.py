@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from geo3d import __version__
 from geo3d.data.cache import cache_folder
 
 GENERATED = "generated"  # the value of `root` that asks for generated data
@@ -49,7 +48,9 @@ def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, 
             raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
         return Path(root)
     wanted = generate or GeneratedShapes()
-    folder = f"shapes-{__version__}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
+    from geo3d.data.synthetic.shapes import VERSION
+
+    folder = f"shapes-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
     return _generated_shapes(cache_folder() / GENERATED / folder, wanted) / native_folder
 
 

@@ -1,0 +1,56 @@
+# make setup   a .venv with geo3d and what its tests need, and the system libraries of Open3D
+# make demo    classify and label sample shapes, and draw the result
+# make test    the test suite
+# make lint    style;  make types    type check;  make wheel    build, install apart and try the wheel
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LIBRARIES := libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6 libvulkan1 mesa-vulkan-drivers
+
+.PHONY: setup demo test lint types wheel clean
+
+setup: $(VENV)/.installed $(VENV)/.libraries
+
+$(VENV)/.installed: pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+# Open3D loads these, which pip cannot bring. Without them everything but drawing works.
+$(VENV)/.libraries: | $(VENV)/.installed
+	@missing=$$(for p in $(LIBRARIES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -z "$$missing" ]; then touch $@; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null && touch $@; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+	  sudo apt-get update -qq && sudo apt-get install -y -qq $$missing >/dev/null && touch $@; \
+	else echo "for pictures, install the system packages of Open3D (Debian's names):" $$missing; fi
+
+demo: setup
+	$(BIN)/geo3d demo --out demo --overwrite
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# A type checker does not see how setup.py maps folders, so it gets a tree of links in the shape of the package.
+types: setup
+	rm -rf build/types && mkdir -p build/types/geo3d
+	ln -s $(CURDIR)/geo3d/* build/types/geo3d/
+	for folder in ops viz tools configs; do ln -s $(CURDIR)/$$folder build/types/geo3d/$$folder; done
+	cd build/types && MYPYPATH= $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p geo3d
+
+wheel: setup
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
+	cd build/wheel && venv/bin/geo3d demo --out demo && venv/bin/geo3d predict risurconv-shapes-classifier demo/chair.ply
+
+clean:
+	rm -rf build demo .pytest_cache .ruff_cache .mypy_cache

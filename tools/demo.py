@@ -1,0 +1,66 @@
+"""See geo3d work: `geo3d demo [--out demo]` writes sample shapes, classifies them, labels their parts and draws the results.
+
+The shapes are generated, turned at random, and none of them was trained on. Everything goes through the tool that you would use on
+your own files, `geo3d predict`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from geo3d.tools import predict
+from geo3d.tools.errors import run_tool
+
+SHAPES = ("airplane", "car", "chair", "guitar", "lamp", "mug", "person", "table")
+SEED = 20_000  # far from the seeds of training data
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit code."""
+    return run_tool(_demo, argv)
+
+
+def _demo(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser("geo3d demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for shapes, results and pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
+    arguments = parser.parse_args(argv)
+    out: Path = arguments.out
+    if out.exists() and any(out.iterdir()) and not arguments.overwrite:
+        raise FileExistsError(f"{out} is not empty; choose another --out, or --overwrite")
+    files = _write_shapes(out)
+    names = [str(path) for path in files]
+    print("\n# geo3d predict risurconv-shapes-classifier ...")
+    code = predict.main(
+        ["risurconv-shapes-classifier", *names, "--overwrite", "--save", f"{out}/classes.png", "--json", f"{out}/classes.json"]
+    )
+    if code == 0:
+        print("\n# geo3d predict risurconv-shapes-parts ...")
+        code = predict.main(["risurconv-shapes-parts", *names, "--out", str(out), "--overwrite", "--save", f"{out}/parts.png"])
+    return code
+
+
+def _write_shapes(out: Path) -> list[Path]:
+    import numpy as np
+
+    from geo3d.data.files import write_ply
+    from geo3d.data.synthetic.shapes import make_shape, sample_shape
+    from geo3d.data.transforms import randomly_rotated
+
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, category in enumerate(SHAPES):
+        generator = np.random.default_rng([SEED, number])
+        points, _ = sample_shape(make_shape(category, generator), 4096, generator)
+        points = np.asarray(randomly_rotated(points, "so3", generator, "y"))
+        files.append(out / f"{category}.ply")
+        write_ply(files[-1], points[:, :3], normals=points[:, 3:], overwrite=True)
+    print(f"wrote {len(files)} shapes to {out}")
+    return files
+
+
+if __name__ == "__main__":
+    sys.exit(main())
