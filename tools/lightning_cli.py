@@ -63,17 +63,12 @@ class Cli(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         if self.testing:
             return super().instantiate_trainer(logger=False, enable_checkpointing=False, **options)
-        checkpoint = ModelCheckpoint(
-            self.folder / "checkpoints",
-            "best",
-            monitor=self.model.monitor,
-            mode="max",
-            save_last=True,
-            enable_version_counter=False,
-        )
+        folder = self.folder / "checkpoints"
+        best = ModelCheckpoint(folder, "best", monitor=self.model.monitor, mode="max", enable_version_counter=False)
+        last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)  # every epoch, to resume
         own = self.config_init.trainer.callbacks or []
         logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
-        return super().instantiate_trainer(logger=logger, callbacks=[*own, checkpoint, LearningRateMonitor()], **options)
+        return super().instantiate_trainer(logger=logger, callbacks=[*own, best, last, LearningRateMonitor()], **options)
 
 
 def config_path(name: str) -> Path:
