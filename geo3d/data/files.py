@@ -161,7 +161,9 @@ def write_ply(
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"write_ply: points must be [N, 3], got {list(points.shape)}")
-    blocks = [("points", points, ("x", "y", "z"), "<f4", "float", "fiu")]
+    blocks: list[tuple[str, np.ndarray, tuple[str, ...], str, str, str]] = [
+        ("points", points, ("x", "y", "z"), "<f4", "float", "fiu")
+    ]
     if normals is not None:
         blocks.append(("normals", np.asarray(normals), ("nx", "ny", "nz"), "<f4", "float", "fiu"))
     if colors is not None:
@@ -221,8 +223,8 @@ def _drop_nonfinite(raw: RawGeometry, path: Path) -> RawGeometry:
     if dropped > allowed:
         raise ValueError(f"{path}: expected finite points, got {dropped} of {len(finite)} that are not")
     warnings.warn(f"{path}: dropped {dropped} of {len(finite)} points that are not finite", stacklevel=3)
-    kept = {name: None if values is None else values[finite] for name, values in vars(raw).items()}
-    return RawGeometry(**kept)
+    normals, colors, intensity = (None if v is None else v[finite] for v in (raw.normals, raw.colors, raw.intensity))
+    return RawGeometry(raw.points[finite], normals, colors, intensity)
 
 
 def _finish(raw: RawGeometry, path: Path) -> Geometry:

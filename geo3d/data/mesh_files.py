@@ -26,7 +26,7 @@ def read_mesh(path: Path) -> RawGeometry:
 
     kind = path.suffix.lower()[1:]
     try:
-        loaded = trimesh.load(_off_text(path) if kind == "off" else path, file_type=kind, process=False)
+        loaded: Any = trimesh.load(_off_text(path) if kind == "off" else path, file_type=kind, process=False)
         if isinstance(loaded, trimesh.Scene):
             parts = [part for part in loaded.dump() if isinstance(part, (trimesh.Trimesh, trimesh.PointCloud))]
             meshes = [part for part in parts if isinstance(part, trimesh.Trimesh)]
@@ -36,7 +36,7 @@ def read_mesh(path: Path) -> RawGeometry:
         vertices, faces = np.asarray(loaded.vertices), np.asarray(getattr(loaded, "faces", np.empty((0, 3))))
     except Exception as error:  # trimesh's parsers raise whatever the damage leads to
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise ValueError(f"{path}: expected a {kind.upper()} file, got one that does not parse ({reason})") from None
+        raise ValueError(f"{path}: expected the {kind.upper()} format, got a file that does not parse ({reason})") from None
     vertices = vertices.reshape(-1, 3)
     raw = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data") if kind == "ply" else None
     normals = _ply_columns(raw, ("nx", "ny", "nz"), len(vertices))

@@ -102,7 +102,7 @@ def read_pcd(path: Path) -> RawGeometry:
 
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         try:
-            cloud = open3d.t.io.read_point_cloud(str(path), format="pcd", remove_nan_points=False)
+            cloud = open3d.t.io.read_point_cloud(path, format="pcd", remove_nan_points=False)
         except RuntimeError as error:
             raise ValueError(f"{path}: expected a PCD file, got {str(error).splitlines()[-1]}") from None
     if "positions" not in cloud.point:
