@@ -1,2 +1,23 @@
 if __name__ != "geo3d.viz":
     raise ImportError(f"this package is geo3d.viz, not {__name__!r}; run `pip install -e .` and import geo3d")
+
+from geo3d.viz.camera import VIEWS, View
+from geo3d.viz.colors import PALETTE, by_height, by_label, by_value
+from geo3d.viz.scene import Handle, Mesh, Points, Scene
+from geo3d.viz.sheets import classification_sheet, confusion_matrix, parts_picture
+
+__all__ = [
+    "PALETTE",
+    "VIEWS",
+    "Handle",
+    "Mesh",
+    "Points",
+    "Scene",
+    "View",
+    "by_height",
+    "by_label",
+    "by_value",
+    "classification_sheet",
+    "confusion_matrix",
+    "parts_picture",
+]

@@ -1,0 +1,101 @@
+"""Pictures without a display: Open3D's ray caster (Embree) on the CPU.
+
+It needs no window system, no graphics driver and no GPU, gives the same picture everywhere, and may be called from any
+thread. Open3D's OffscreenRenderer does not: without a Vulkan driver it aborts the process, and on a software driver it can
+wait without end for a frame that takes long to draw.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+RAYS_AT_ONCE = 4_000_000  # bounds the memory to about 400 MB
+# Debian and Ubuntu packages of the shared libraries that the open3d wheel loads.
+LIBRARY_PACKAGES = {
+    "libGL.so": "libgl1",
+    "libEGL.so": "libegl1",
+    "libX11.so": "libx11-6",
+    "libgomp.so": "libgomp1",
+    "libusb-1.0.so": "libusb-1.0-0",
+    "libudev.so": "libudev1",
+    "libvulkan.so": "libvulkan1",
+}
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """vertices [V, 3] float32 in the camera's frame (x right, y up, z backward), colors [V, 3] uint8, faces [F, 3] int."""
+
+    vertices: np.ndarray
+    colors: np.ndarray
+    faces: np.ndarray
+
+
+def joined(parts: list[Triangles]) -> Triangles:
+    """All parts as one."""
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
+    return Triangles(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.colors for part in parts]),
+        np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)]),
+    )
+
+
+def cast(triangles: Triangles, focal: float, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a camera at the origin sees that looks along -z.
+
+    Args:
+        triangles: what there is to see, from both sides; at least one.
+        focal: focal length in pixels.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+
+    Returns:
+        colors [height, width, 3] float32 in 0..255, zero where nothing is, and depth along -z [height, width] float32,
+        infinite where nothing is.
+
+    Raises:
+        RuntimeError: Open3D cannot be imported; the message says what is missing.
+    """
+    try:
+        import open3d
+    except ImportError as error:
+        raise RuntimeError(explain_import_error(error)) from None
+
+    scene = open3d.t.geometry.RaycastingScene()
+    to_tensor = open3d.core.Tensor.from_numpy
+    vertices, faces = triangles.vertices.astype(np.float32), triangles.faces.astype(np.uint32)
+    scene.add_triangles(to_tensor(vertices), to_tensor(faces))
+    colors = np.zeros((height, width, 3), dtype=np.float32)
+    depth = np.full((height, width), np.inf, dtype=np.float32)
+    across = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
+    band = max(1, RAYS_AT_ONCE // width)
+    for top in range(0, height, band):
+        rows = np.arange(top, min(top + band, height), dtype=np.float32)
+        rays = np.zeros((len(rows), width, 6), dtype=np.float32)  # origin, direction; length 1 along -z, so hits are depths
+        rays[..., 3] = across
+        rays[..., 4] = -((rows + 0.5 - height / 2) / focal)[:, None]
+        rays[..., 5] = -1
+        answer = scene.cast_rays(to_tensor(rays))
+        hits = answer["t_hit"].numpy()
+        hit = np.isfinite(hits)
+        depth[top : top + len(rows)] = hits
+        corners = triangles.faces[answer["primitive_ids"].numpy()[hit]]  # [K, 3]
+        u, v = np.split(answer["primitive_uvs"].numpy()[hit], 2, axis=1)
+        first, second, third = (triangles.colors[corners[:, k]] for k in range(3))
+        colors[top : top + len(rows)][hit] = (1 - u - v) * first + u * second + v * third
+    return colors, depth
+
+
+def explain_import_error(error: ImportError) -> str:
+    """One line for an open3d that cannot be imported, with the package that brings what is missing."""
+    line = " ".join(str(error).split())
+    library = re.search(r"(lib[\w.+-]+?\.so)[\d.]*: cannot open shared object", line)
+    if library:
+        package = LIBRARY_PACKAGES.get(library[1])
+        way_out = f"apt-get install {package}" if package else f"install the system package that brings {library[1]}"
+        return f"open3d cannot be imported: {library[1]} is missing; {way_out}"
+    return f"drawing needs open3d: pip install open3d ({line})"
