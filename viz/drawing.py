@@ -12,7 +12,7 @@ from geo3d.viz.camera import AXES, Camera, View, fit_camera
 from geo3d.viz.scene import Mesh, Points
 
 MARGIN = 0.04  # of the shorter side stays empty at each border
-HEXAGON_LIMIT = 300_000  # points; more of them are drawn as squares
+DISC_SIDES = ((50_000, 10), (300_000, 6))  # up to this many points, each is a polygon of so many sides; beyond, a square
 
 
 def draw_layers(
@@ -129,7 +129,7 @@ def _triangles(
 
 
 def _discs(local: np.ndarray, colors: np.ndarray, normals: np.ndarray | None, angle: float) -> raycast.Triangles:
-    """Points in the camera's frame as small discs (hexagons, or squares where there are very many).
+    """Points in the camera's frame as small discs, polygons of fewer sides the more there are.
 
     Without normals they face the viewer and are equally large in the picture (`angle`: radius over distance); with
     normals they lie in the surface, so that they close it, and are equally large in space.
@@ -147,7 +147,8 @@ def _discs(local: np.ndarray, colors: np.ndarray, normals: np.ndarray | None, an
         across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
         along = np.cross(facing, across)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-12)
-    turns = np.arange(sides := 6 if len(local) < HEXAGON_LIMIT else 4) * 2 * math.pi / sides
+    sides = next((sides for limit, sides in DISC_SIDES if len(local) <= limit), 4)
+    turns = np.arange(sides) * 2 * math.pi / sides
     outline = np.cos(turns)[:, None] * across[:, None] + np.sin(turns)[:, None] * along[:, None]  # [N, sides, 3]
     corners = (local[:, None] + radius[:, None] * outline).reshape(-1, 3).astype(np.float32)
     fan = np.array([[0, k, k + 1] for k in range(1, sides - 1)])
