@@ -28,15 +28,28 @@ def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
 
 
 def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
-    """As `geo3d.ops.reference.boxes.nms_rotated`; one thread a group, each kept box looks for worse ones near in x."""
+    """As `geo3d.ops.reference.boxes.nms_rotated`; one thread a group, each kept box looks for worse ones near in y and x.
+
+    Centres lie in bands of y as high as the highest footprint, so neighbours are in three bands or so, sorted by x in each.
+    """
     keep = torch.ones(len(boxes), dtype=torch.bool)
     if len(boxes) == 0:
         return keep
     table = rectangles(boxes)
+    groups, sizes = group.unique_consecutive(return_counts=True)
+    begins = torch.cat((sizes.new_zeros(1), sizes.cumsum(0)))
+    low, high = (float(bound) for bound in torch.aminmax(table[:, Y]))
+    most = len(boxes) // len(groups) + 1  # bands of each group, so that all of them are about as many as boxes
+    height = max(2 * float(table[:, REACH_Y].max()), (high - low) / most, 1e-6)
+    bands = int((high - low) / height) + 1
+    widest = float(table[:, REACH_X].max())
+    key = torch.arange(len(groups)).repeat_interleave(sizes) * bands + ((table[:, Y] - low) / height).long()
     by_x = table[:, X].argsort()
-    by_x = by_x[group[by_x].sort(stable=True).indices]
-    bounds = torch.cat((torch.searchsorted(group, group.unique_consecutive()), torch.tensor([len(boxes)])))
-    run_ranges(_suppress, len(bounds) - 1, table.numpy(), bounds.numpy(), by_x.numpy(), threshold, keep.numpy())
+    by_x = by_x[key[by_x].sort(stable=True).indices]
+    starts = torch.searchsorted(key[by_x], torch.arange(len(groups) * bands + 1))
+    sweep = table[:, [X, Y, REACH_X, REACH_Y]][by_x].t().contiguous()
+    arguments = (table, begins, by_x, sweep, starts, keep)
+    run_ranges(_suppress, len(groups), *(a.numpy() for a in arguments), low, height, widest, bands, threshold)
     return keep
 
 
@@ -61,13 +74,13 @@ def points_in_boxes(points: Tensor, boxes: Tensor, point_batch: Tensor, box_batc
 def _grid_over(table: np.ndarray, entries: int) -> tuple[np.ndarray, np.ndarray]:
     """Lower corner and cell size (x, y) of a grid over all footprints, and its cells per axis (x, y).
 
-    Cells are no smaller than the root mean square extent, so the lists hold a few entries a box, however unlike the boxes are.
+    Cells are no smaller than the root mean square half extent, so the lists hold a few entries a box, however unlike the boxes are.
     """
     centre, reach = table[:, [X, Y]], table[:, [REACH_X, REACH_Y]]
     reach = reach + 1e-9 * (1 + np.abs(centre) + reach)  # rounding must not take a face out of the grid
     low, high = (centre - reach).min(0), (centre + reach).max(0)
-    per_axis = min(MAX_CELLS_PER_AXIS, 2 * math.isqrt(len(table) // entries) + 1)
-    size = np.maximum((high - low) / per_axis, 2 * np.sqrt(np.square(reach).mean(0)))
+    per_axis = min(MAX_CELLS_PER_AXIS, 4 * math.isqrt(len(table) // entries) + 1)
+    size = np.maximum((high - low) / per_axis, np.sqrt(np.square(reach).mean(0)))
     cells = ((high - low) / size).astype(np.int64) + 1
     return np.concatenate((low, size)), cells
 
@@ -96,24 +109,26 @@ def _area_under_edge(x0, y0, x1, y1, half_x, half_y):
 
 
 @njit(nogil=True, cache=True)
-def _overlap_area(a, b):
-    """The reference's `overlap_area` of two rows."""
+def _overlap_area(a, b, least):
+    """The reference's `overlap_area` of two rows; 0 if the bounds of one along the other's sides show that it is below `least`."""
     dx, dy = b[X] - a[X], b[Y] - a[Y]
     x, y = dx * a[COS] + dy * a[SIN], dy * a[COS] - dx * a[SIN]
     cos, sin = a[COS] * b[COS] + a[SIN] * b[SIN], a[COS] * b[SIN] - a[SIN] * b[COS]
     ux, uy, vx, vy = b[HALF_X] * cos, b[HALF_X] * sin, -b[HALF_Y] * sin, b[HALF_Y] * cos
-    if abs(x) >= a[HALF_X] + abs(ux) + abs(vx) or abs(y) >= a[HALF_Y] + abs(uy) + abs(vy):
+    along = a[HALF_X] + abs(ux) + abs(vx) - abs(x)
+    across = a[HALF_Y] + abs(uy) + abs(vy) - abs(y)
+    if along <= 0 or across <= 0 or min(along, 2 * a[HALF_X]) * min(across, 2 * a[HALF_Y]) < least:
         return 0.0
-    if abs(dx * b[COS] + dy * b[SIN]) >= b[HALF_X] + a[HALF_X] * abs(cos) + a[HALF_Y] * abs(sin):
-        return 0.0
-    if abs(dy * b[COS] - dx * b[SIN]) >= b[HALF_Y] + a[HALF_X] * abs(sin) + a[HALF_Y] * abs(cos):
+    along = b[HALF_X] + a[HALF_X] * abs(cos) + a[HALF_Y] * abs(sin) - abs(dx * b[COS] + dy * b[SIN])
+    across = b[HALF_Y] + a[HALF_X] * abs(sin) + a[HALF_Y] * abs(cos) - abs(dy * b[COS] - dx * b[SIN])
+    if along <= 0 or across <= 0 or min(along, 2 * b[HALF_X]) * min(across, 2 * b[HALF_Y]) < least:
         return 0.0
     area = 0.0
     x0, y0 = x + ux + vx, y + uy + vy
     for k in range(4):
-        along = 1.0 if k >= 2 else -1.0
-        across = -1.0 if k == 1 or k == 2 else 1.0
-        x1, y1 = x + along * ux + across * vx, y + along * uy + across * vy
+        u = 1.0 if k >= 2 else -1.0
+        v = -1.0 if k == 1 or k == 2 else 1.0
+        x1, y1 = x + u * ux + v * vx, y + u * uy + v * vy
         area -= _area_under_edge(x0, y0, x1, y1, a[HALF_X], a[HALF_Y])
         x0, y0 = x1, y1
     return max(area, 0.0)
@@ -148,7 +163,7 @@ def _box_iou(rows, columns, order, volume, iou, first, last):
             if abs(xs[k] - a[X]) > a[REACH_X] + reach_x[k] or abs(ys[k] - a[Y]) > a[REACH_Y] + reach_y[k]:
                 continue
             b = columns[k]
-            shared = _overlap_area(a, b)
+            shared = _overlap_area(a, b, 0.0)
             total = size_a + 4 * b[HALF_X] * b[HALF_Y]
             if volume:
                 rise = b[Z] - a[Z]
@@ -159,38 +174,38 @@ def _box_iou(rows, columns, order, volume, iou, first, last):
 
 
 @njit(nogil=True, cache=True)
-def _suppress(table, bounds, by_x, threshold, keep, first_group, last_group):
-    """Of group g, rows bounds[g]..bounds[g + 1] of `table` run from the best, and of `by_x` along x."""
+def _suppress(table, begins, by_x, sweep, starts, keep, low, height, widest, bands, threshold, first_group, last_group):
+    """Rows begins[g]..begins[g + 1] of `table` are group g from the best; starts[g * bands + band].. of `sweep` a band along x."""
     for g in range(first_group, last_group):
-        begin, end = bounds[g], bounds[g + 1]
-        xs = np.empty(end - begin)
-        widest = 0.0
-        for k in range(begin, end):
-            xs[k - begin] = table[by_x[k], X]
-            widest = max(widest, table[k, REACH_X])
-        for i in range(begin, end):
+        for i in range(begins[g], begins[g + 1]):
             if not keep[i]:
                 continue
-            a = table[i]
-            size_a = 4 * a[HALF_X] * a[HALF_Y]
-            limit = a[X] + a[REACH_X] + widest
-            for k in range(_first_at_least(xs, 0, len(xs), a[X] - a[REACH_X] - widest), len(xs)):
-                if xs[k] > limit:
-                    break
-                j = by_x[begin + k]
-                if j <= i or not keep[j]:
-                    continue
-                b = table[j]
-                overlap_x = a[REACH_X] + b[REACH_X] - abs(xs[k] - a[X])
-                overlap_y = a[REACH_Y] + b[REACH_Y] - abs(b[Y] - a[Y])
-                total = size_a + 4 * b[HALF_X] * b[HALF_Y]
-                if overlap_x <= 0 or overlap_y <= 0:
-                    continue
-                if overlap_x * overlap_y * (1 + threshold) < threshold * total * 0.999999:  # bounds cannot overlap enough
-                    continue
-                shared = _overlap_area(a, b)
-                if shared > 0 and shared / (total - shared) > threshold:
-                    keep[j] = False
+            row = (table[i, Y] - low) / height
+            wide = table[i, REACH_Y] / height + 0.500001  # the others reach half a band at most
+            for band in range(max(int(row - wide), 0), min(int(row + wide), bands - 1) + 1):
+                begin, end = starts[g * bands + band], starts[g * bands + band + 1]
+                _suppress_along_x(table, i, by_x, sweep, begin, end, widest, threshold, keep)
+
+
+@njit(nogil=True, cache=True)
+def _suppress_along_x(table, i, by_x, sweep, begin, end, widest, threshold, keep):
+    """Remove the boxes worse than i that it overlaps among begin..end of `sweep`."""
+    xs, ys, reach_x, reach_y = sweep[0], sweep[1], sweep[2], sweep[3]
+    a = table[i]
+    x, y, own_x, own_y = a[X], a[Y], a[REACH_X], a[REACH_Y]
+    for k in range(_first_at_least(xs, begin, end, x - own_x - widest), end):
+        if xs[k] > x + own_x + widest:
+            break
+        if abs(ys[k] - y) >= own_y + reach_y[k] or abs(xs[k] - x) >= own_x + reach_x[k]:
+            continue
+        j = by_x[k]
+        if j <= i or not keep[j]:
+            continue
+        b = table[j]
+        total = 4 * (a[HALF_X] * a[HALF_Y] + b[HALF_X] * b[HALF_Y])
+        shared = _overlap_area(a, b, threshold * total / (1 + threshold) * 0.999999)
+        if shared > 0 and shared / (total - shared) > threshold:
+            keep[j] = False
 
 
 @njit(nogil=True, cache=True)
@@ -231,16 +246,18 @@ def _list_boxes(table, entry, grid, cells, entries):
 @njit(nogil=True, cache=True)
 def _find_boxes(points, point_batch, table, entry_of, grid, cells, starts, listed, first, counts, first_part, last_part):
     parts, total = len(counts), len(points)
+    low_x, low_y, per_x, per_y = grid[0], grid[1], 1 / grid[2], 1 / grid[3]
+    cells_x, cells_y = cells[0], cells[1]
     for part in range(first_part, last_part):
         entry = 0
         for i in range(total * part // parts, total * (part + 1) // parts):
             if point_batch[i] != entry_of[entry]:
                 entry = min(_first_at_least(entry_of, 0, len(entry_of), point_batch[i]), len(entry_of) - 1)
             x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
-            cell_x, cell_y = (x - grid[0]) / grid[2], (y - grid[1]) / grid[3]
-            if point_batch[i] != entry_of[entry] or not (0 <= cell_x < cells[0] and 0 <= cell_y < cells[1]):
+            cell_x, cell_y = (x - low_x) * per_x, (y - low_y) * per_y
+            if point_batch[i] != entry_of[entry] or not (0 <= cell_x < cells_x and 0 <= cell_y < cells_y):
                 continue
-            k = (entry * cells[0] + int(cell_x)) * cells[1] + int(cell_y)
+            k = (entry * cells_x + int(cell_x)) * cells_y + int(cell_y)
             for at in range(starts[k], starts[k + 1]):
                 box = listed[at]
                 dx, dy = x - table[box, X], y - table[box, Y]
