@@ -23,6 +23,18 @@ class Neighbors(NamedTuple):
     squared_distances: Tensor
 
 
+class BallNeighbors(NamedTuple):
+    """Neighbours of each query in a ball.
+
+    Attributes:
+        indices: [B, M, k] int64 indices within each cloud (dense), or [Q, k] rows (packed), ascending, then the padding.
+        counts: [B, M] or [Q] int64, how many were found, at most k.
+    """
+
+    indices: Tensor
+    counts: Tensor
+
+
 def knn(
     query: Tensor,
     points: Tensor,
@@ -56,27 +68,11 @@ def knn(
     Raises:
         ValueError: shapes, dtypes or ranges that do not fit, and on the CPU points that are not finite.
     """
-    if query.ndim != points.ndim:
-        raise ValueError(
-            f"knn: query and points must both be dense or both packed, got {list(query.shape)} and {list(points.shape)}"
-        )
-    if query.dtype != points.dtype or query.device != points.device:
-        raise ValueError(
-            f"knn: query and points must share dtype and device, got {query.dtype} on {query.device} and {points.dtype} on {points.device}"
-        )
+    queries, sources = _paired_rows("knn", query, points, query_lengths, lengths, query_batch, batch_index, batch_size)
     if k < 1:
         raise ValueError(f"knn: k must be at least 1, got {k}")
     if order not in ("distance", "cuda_topk"):
         raise ValueError(f"knn: order must be 'distance' or 'cuda_topk', got {order!r}")
-    if batch_size is None and query_batch is not None and batch_index is not None:
-        last = [int(index[-1]) + 1 for index in (query_batch, batch_index) if len(index)]
-        batch_size = max(last, default=0)
-    queries = rows_of("knn", "query", query, query_lengths, query_batch, batch_size)
-    sources = rows_of("knn", "points", points, lengths, batch_index, batch_size)
-    if len(queries.begin) != len(sources.begin):
-        raise ValueError(f"knn: query and points must have as many clouds, got {len(queries.begin)} and {len(sources.begin)}")
-    check_finite("knn", "query", queries)
-    check_finite("knn", "points", sources)
     rows, distances = torch.ops.geo3d.knn(
         queries.rows.detach(), sources.rows.detach(), queries.begin, queries.end, sources.begin, sources.end, k
     )
@@ -86,15 +82,101 @@ def knn(
         distances = _differentiable_distances(queries, sources, rows)
     if query.ndim == 2:
         return Neighbors(rows, distances)
-    shape = (*query.shape[:2], k)
-    return Neighbors(torch.where(rows < 0, rows, rows - _first_row(queries, sources)).view(shape), distances.view(shape))
+    return Neighbors(_within_clouds(rows, query, queries, sources), distances.view(*query.shape[:2], k))
 
 
-def _first_row(queries: Rows, sources: Rows) -> Tensor:
-    """[Q, 1] first row, among the points, of the cloud of each query row of a dense batch."""
-    return sources.begin.repeat_interleave(len(queries.rows) // max(len(queries.begin), 1), output_size=len(queries.rows))[
-        :, None
-    ]
+def ball_query(
+    query: Tensor,
+    points: Tensor,
+    radius: float,
+    max_neighbors: int,
+    *,
+    query_lengths: Tensor | None = None,
+    lengths: Tensor | None = None,
+    query_batch: Tensor | None = None,
+    batch_index: Tensor | None = None,
+    batch_size: int | None = None,
+    padding: Literal["first", "none"] = "first",
+) -> BallNeighbors:
+    """The first points, by index, that are closer to each query than a radius.
+
+    Qi et al., "PointNet++", NeurIPS 2017, sec. 3.2; with more than `max_neighbors` points in a ball the lowest indices are kept.
+
+    Args:
+        query, points, query_lengths, lengths, query_batch, batch_index, batch_size: as in `knn`.
+        radius: in the unit of the points, at least 0; a point is inside if its squared distance is less than the square of the
+            radius, both in the precision of the points (float32 for half precision).
+        max_neighbors: k, at least 1.
+        padding: what follows the neighbours found: the "first" of them repeated, as in PointNet++, or "none", -1.
+
+    Returns:
+        `BallNeighbors`; an empty ball and a padded query have -1 throughout and count 0 (PointNet++ names point 0 there).
+        Not differentiable.
+
+    Raises:
+        ValueError: shapes, dtypes or ranges that do not fit, and on the CPU points that are not finite.
+    """
+    queries, sources = _paired_rows("ball_query", query, points, query_lengths, lengths, query_batch, batch_index, batch_size)
+    if max_neighbors < 1:
+        raise ValueError(f"ball_query: max_neighbors must be at least 1, got {max_neighbors}")
+    if not radius >= 0:
+        raise ValueError(f"ball_query: radius must not be negative, got {radius}")
+    if padding not in ("first", "none"):
+        raise ValueError(f"ball_query: padding must be 'first' or 'none', got {padding!r}")
+    limit = torch.full((1,), radius, dtype=sources.rows.dtype, device=points.device).square()
+    rows, counts = torch.ops.geo3d.ball_query(
+        queries.rows.detach(),
+        sources.rows.detach(),
+        queries.begin,
+        queries.end,
+        sources.begin,
+        sources.end,
+        limit,
+        max_neighbors,
+    )
+    if padding == "first":
+        rows = torch.where(rows < 0, rows[:, :1], rows)
+    if query.ndim == 2:
+        return BallNeighbors(rows, counts)
+    return BallNeighbors(_within_clouds(rows, query, queries, sources), counts.view(query.shape[:2]))
+
+
+def _paired_rows(
+    op: str,
+    query: Tensor,
+    points: Tensor,
+    query_lengths: Tensor | None,
+    lengths: Tensor | None,
+    query_batch: Tensor | None,
+    batch_index: Tensor | None,
+    batch_size: int | None,
+) -> tuple[Rows, Rows]:
+    """Rows of the queries and of the points, which must have as many clouds."""
+    if query.ndim != points.ndim:
+        raise ValueError(
+            f"{op}: query and points must both be dense or both packed, got {list(query.shape)} and {list(points.shape)}"
+        )
+    if query.dtype != points.dtype or query.device != points.device:
+        raise ValueError(
+            f"{op}: query and points must share dtype and device, got {query.dtype} on {query.device} and {points.dtype} on {points.device}"
+        )
+    if batch_size is None and query_batch is not None and batch_index is not None:
+        last = [int(index[-1]) + 1 for index in (query_batch, batch_index) if len(index)]
+        batch_size = max(last, default=0)
+    queries = rows_of(op, "query", query, query_lengths, query_batch, batch_size)
+    sources = rows_of(op, "points", points, lengths, batch_index, batch_size)
+    if len(queries.begin) != len(sources.begin):
+        raise ValueError(f"{op}: query and points must have as many clouds, got {len(queries.begin)} and {len(sources.begin)}")
+    check_finite(op, "query", queries)
+    check_finite(op, "points", sources)
+    return queries, sources
+
+
+def _within_clouds(rows: Tensor, query: Tensor, queries: Rows, sources: Rows) -> Tensor:
+    """Rows [Q, k] as indices [B, M, k] within the clouds of a dense batch."""
+    each = len(queries.rows) // max(len(queries.begin), 1)
+    first = sources.begin.repeat_interleave(each, output_size=len(queries.rows))[:, None]
+    return torch.where(rows < 0, rows, rows - first).view(*query.shape[:2], rows.shape[1])
 
 
 def _by_index(rows: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,3 +213,24 @@ def _(query, points, query_begin, query_end, begin, end, k):
 @_knn.register_fake
 def _(query, points, query_begin, query_end, begin, end, k):
     return begin.new_empty((query.shape[0], k)), query.new_empty((query.shape[0], k))
+
+
+@torch.library.custom_op("geo3d::ball_query", mutates_args=(), device_types="cpu")
+def _ball_query(
+    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    from geo3d.ops.cpu import neighbors as cpu
+
+    return cpu.ball_query(query, points, query_begin, query_end, begin, end, limit, k)
+
+
+@_ball_query.register_kernel("cuda")
+def _(query, points, query_begin, query_end, begin, end, limit, k):
+    from geo3d.ops.cuda import neighbors as cuda
+
+    return cuda.ball_query(query, points, query_begin, query_end, begin, end, limit, k)
+
+
+@_ball_query.register_fake
+def _(query, points, query_begin, query_end, begin, end, limit, k):
+    return begin.new_empty((query.shape[0], k)), begin.new_empty((query.shape[0],))

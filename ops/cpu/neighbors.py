@@ -1,4 +1,4 @@
-"""Nearest neighbours on the CPU."""
+"""Nearest neighbours and neighbours in a ball on the CPU, by k-d trees."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from numba import njit
 from torch import Tensor
 
 from geo3d.ops.cpu.threads import run_ranges
+from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_for, query_order, squared_distances
+
+NO_ROW = np.iinfo(np.int64).max
+LEAF = 16
 
 
 def knn(
@@ -16,46 +20,171 @@ def knn(
     """As `geo3d.ops.reference.neighbors.knn`."""
     rows = torch.full((len(query), k), -1, dtype=torch.int64)
     distances = torch.full((len(query), k), float("inf"), dtype=query.dtype)
-    coordinates = points.t().contiguous().numpy()  # [3, R]: the inner loop reads each coordinate in a row
-    for b in range(len(begin)):
-        asked = slice(int(query_begin[b]), int(query_end[b]))
-        cloud = coordinates[:, int(begin[b]) : int(end[b])]
-        grain = max(1, 100_000 // max(cloud.shape[1], 1))
-        run_ranges(
-            _knn_all_pairs,
-            asked.stop - asked.start,
-            query.numpy()[asked],
-            cloud,
-            int(begin[b]),
-            rows.numpy()[asked],
-            distances.numpy()[asked],
-            grain=grain,
-        )
+    if len(query) and len(points):
+        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=64)
+        run_ranges(_knn, len(query), query.numpy(), order, *ranges, *trees, rows.numpy(), distances.numpy(), grain=64)
     return rows, distances
 
 
+def ball_query(
+    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """As `geo3d.ops.reference.neighbors.ball_query`."""
+    rows = torch.full((len(query), k), -1, dtype=torch.int64)
+    counts = torch.zeros(len(query), dtype=torch.int64)
+    if len(query) and len(points):
+        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=4096)
+        run_ranges(
+            _ball_query,
+            len(query),
+            query.numpy(),
+            order,
+            *ranges,
+            *trees,
+            limit.numpy(),
+            rows.numpy(),
+            counts.numpy(),
+            grain=64,
+        )
+    return rows, counts
+
+
+def _plan(
+    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, fewest: int
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Trees]:
+    """Order of the queries, their ranges and trees of the clouds; clouds below `fewest` points or with few queries get a single leaf."""
+    asked = (query_begin.numpy(), query_end.numpy())
+    counts = (end - begin).numpy()
+    many = (counts > fewest) & (asked[1] - asked[0] > 32)
+    trees = build_trees(points.numpy(), begin.numpy(), end.numpy(), np.where(many, depth_for(counts, LEAF), 0))
+    if query.data_ptr() == points.data_ptr() and query.shape == points.shape and torch.equal(query_begin, begin):
+        order = trees.rows
+    else:
+        order = query_order(query.numpy(), *asked, trees)
+    return order, asked, trees
+
+
 @njit(nogil=True, cache=True)
-def _knn_all_pairs(query, cloud, first_row, rows, distances, first, last):
-    """Every distance of a query, then those below the k-th so far are inserted into its sorted list."""
-    count, k = cloud.shape[1], rows.shape[1]
-    x, y, z = cloud[0], cloud[1], cloud[2]
-    squared = np.empty(count, query.dtype)
-    for q in range(first, last):
-        qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
-        for i in range(count):
-            dx, dy, dz = qx - x[i], qy - y[i], qz - z[i]
-            squared[i] = dx * dx + dy * dy + dz * dz
-        best, index = distances[q], rows[q]
-        filled = 0
+def _knn(query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root, depth, found, distances, first, last):
+    """Depth-first search, the nearer child first; a list of the k best so far by (distance, row) cuts the rest."""
+    k = found.shape[1]
+    squared = np.empty(BLOCK, query.dtype)
+    best, index = np.empty(k, query.dtype), np.empty(k, np.int64)
+    waiting, bound = np.empty(64, np.int64), np.empty(64, query.dtype)
+    for b in range(len(root)):
+        leaves = root[b] + (1 << depth[b]) - 1
+        for place in range(max(first, query_begin[b]), min(last, query_end[b])):
+            q = order[place]
+            qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
+            best[:] = np.inf
+            index[:] = NO_ROW
+            waiting[0], bound[0] = root[b], 0
+            top = 1
+            while top:
+                top -= 1
+                node, nearest = waiting[top], bound[top]
+                while nearest < best[k - 1] or (nearest == best[k - 1] and spans[node, 2] < index[k - 1]):
+                    if node >= leaves:
+                        _scan(x, y, z, rows, spans[node, 0], spans[node, 1], qx, qy, qz, squared, best, index)
+                        break
+                    child = 2 * node - root[b] + 1
+                    left, right = box_distance(boxes, child, qx, qy, qz), box_distance(boxes, child + 1, qx, qy, qz)
+                    if left < right or (left == right and spans[child, 2] < spans[child + 1, 2]):
+                        waiting[top], bound[top] = child + 1, right
+                        node, nearest = child, left
+                    else:
+                        waiting[top], bound[top] = child, left
+                        node, nearest = child + 1, right
+                    top += 1
+            for j in range(k):
+                if index[j] != NO_ROW:
+                    found[q, j], distances[q, j] = index[j], best[j]
+
+
+@njit(nogil=True, cache=True)
+def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, best, index):
+    """Insert the points [first, last) into the sorted list."""
+    end = len(best) - 1
+    for block in range(first, last, BLOCK):
+        count = min(BLOCK, last - block)
+        squared_distances(x, y, z, block, count, qx, qy, qz, squared)
         for i in range(count):
             value = squared[i]
-            if filled == k and value >= best[k - 1]:
+            if value > best[end]:
                 continue
-            place = filled if filled < k else k - 1
-            while place > 0 and best[place - 1] > value:
+            row = rows[block + i]
+            if value == best[end] and row > index[end]:
+                continue
+            place = end
+            while place > 0 and (best[place - 1] > value or (best[place - 1] == value and index[place - 1] > row)):
                 best[place] = best[place - 1]
                 index[place] = index[place - 1]
                 place -= 1
             best[place] = value
-            index[place] = first_row + i
-            filled = min(filled + 1, k)
+            index[place] = row
+
+
+@njit(nogil=True, cache=True)
+def _ball_query(
+    query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root, depth, limit, found, counts, first, last
+):
+    """Depth-first search, the child with the lower row first, so that later nodes hold only rows above the k lowest so far."""
+    k = found.shape[1]
+    squared = np.empty(BLOCK, query.dtype)
+    waiting = np.empty(64, np.int64)
+    for b in range(len(root)):
+        leaves = root[b] + (1 << depth[b]) - 1
+        for place in range(max(first, query_begin[b]), min(last, query_end[b])):
+            q = order[place]
+            qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
+            waiting[0] = root[b]
+            top = 1
+            while top:
+                top -= 1
+                node = waiting[top]
+                if box_distance(boxes, node, qx, qy, qz) >= limit[0] or (counts[q] == k and spans[node, 2] > found[q, k - 1]):
+                    continue
+                if node < leaves:
+                    child = 2 * node - root[b] + 1
+                    second = spans[child, 2] < spans[child + 1, 2]
+                    waiting[top], waiting[top + 1] = child + second, child + 1 - second
+                    top += 2
+                    continue
+                counts[q] = _collect(
+                    x,
+                    y,
+                    z,
+                    rows,
+                    spans[node, 0],
+                    spans[node, 1],
+                    qx,
+                    qy,
+                    qz,
+                    limit[0],
+                    squared,
+                    found[q],
+                    counts[q],
+                    depth[b] == 0,
+                )
+
+
+@njit(nogil=True, cache=True)
+def _collect(x, y, z, rows, first, last, qx, qy, qz, limit, squared, lowest, count, in_order):
+    """Insert the rows of the points [first, last) in the ball into the sorted list; returns its length."""
+    k = len(lowest)
+    for block in range(first, last, BLOCK):
+        size = min(BLOCK, last - block)
+        squared_distances(x, y, z, block, size, qx, qy, qz, squared)
+        for i in range(size):
+            row = rows[block + i]
+            if squared[i] >= limit or (count == k and row > lowest[k - 1]):
+                continue
+            place = min(count, k - 1)
+            while place > 0 and lowest[place - 1] > row:
+                lowest[place] = lowest[place - 1]
+                place -= 1
+            lowest[place] = row
+            count = min(count + 1, k)
+        if in_order and count == k:
+            break
+    return count

@@ -1,4 +1,4 @@
-"""Definition of the nearest neighbours in plain torch."""
+"""Definition of the nearest neighbours, and of those in a ball, in plain torch."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def knn(
         rows[asked, :found] = index[:, :found] + begin[b]
         distances[asked, :found] = nearest[:, :found]
     return rows, distances
+
+
+def ball_query(
+    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Like `knn`; limit [1] squared radius -> the k lowest rows closer than it [Q, k] (-1: none) and their number [Q]."""
+    rows = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
+    for b in range(len(begin)):
+        asked = slice(query_begin[b], query_end[b])
+        x, y, z = (query[asked, None] - points[None, begin[b] : end[b]]).unbind(-1)
+        inside = x * x + y * y + z * z < limit
+        index = torch.arange(inside.shape[1], device=query.device).expand_as(inside)
+        lowest = torch.where(inside, index, inside.shape[1]).sort(dim=1).values[:, :k]
+        rows[asked, : lowest.shape[1]] = torch.where(lowest < inside.shape[1], lowest + begin[b], -1)
+    return rows, (rows >= 0).sum(1)

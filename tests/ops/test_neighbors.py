@@ -1,4 +1,4 @@
-"""Nearest neighbours: every implementation against the definition, its rules, its gradient and its registration."""
+"""Nearest neighbours and balls: every implementation against the definition, its rules, its gradient and its registration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,30 @@ from point_clouds import CASES, make_clouds
 from geo3d import ops
 from geo3d.ops.cpu import neighbors as cpu
 from geo3d.ops.cuda import neighbors as cuda
+from geo3d.ops.neighbors import ball_query
 from geo3d.ops.reference import neighbors as reference
 
 IMPLEMENTATIONS = {"cpu": cpu.knn, "triton": cuda.knn}
+BALLS = {"cpu": cpu.ball_query, "triton": cuda.ball_query}
+
+LARGE_CLOUDS = ("lattice", "surface", "line", "clusters", "copies", "outliers")
+
+
+def large_cloud(kind: str, count: int, seed: int) -> torch.Tensor:
+    """[count, 3] points in an arrangement that a search structure may be bad at."""
+    generator = torch.Generator().manual_seed(seed)
+    unit = torch.rand(count, 3, generator=generator)
+    if kind == "lattice":
+        return (unit * 16).floor() / 8
+    if kind == "surface":
+        return torch.nn.functional.normalize(unit - 0.5, dim=1)
+    if kind == "line":
+        return unit[:, :1] * torch.tensor([1.0, 1e-3, 0])
+    if kind == "clusters":
+        return (unit[:, :1] * 6).floor() * 100 + unit * 0.01
+    if kind == "copies":
+        return torch.ones(count, 3)
+    return torch.where(unit[:, :1] < 0.01, unit * 1e6, unit)
 
 
 @pytest.fixture(params=CASES)
@@ -113,6 +134,104 @@ def test_bad_arguments(arguments, options, message):
         ops.knn(*arguments, **options)
 
 
+@pytest.fixture(params=LARGE_CLOUDS)
+def large(request):
+    """Queries and points of two clouds that are large enough for a tree, and of an empty one."""
+    clouds = [large_cloud(request.param, count, seed=count) for count in (5000, 700)]
+    queries = [large_cloud(request.param, count, seed=count) for count in (150, 120)] + [torch.rand(2, 3)]
+    end, query_end = torch.tensor([5000, 5700, 5700]), torch.tensor([150, 270, 272])
+    begin, query_begin = torch.tensor([0, 5000, 5700]), torch.tensor([0, 150, 270])
+    return torch.cat(queries), torch.cat(clouds), query_begin, query_end, begin, end
+
+
+@pytest.mark.parametrize("k", [1, 20])
+def test_large_clouds_equal_reference(k, large):
+    for found, expected in zip(cpu.knn(*large, k), reference.knn(*large, k), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_points_among_themselves_equal_reference(large):
+    _, points, _, _, begin, end = large
+    own = cpu.knn(points, points, begin, end, begin, end, 4)
+    expected = reference.knn(points[::50], points, begin // 50, end // 50, begin, end, 4)
+    assert torch.equal(own[0][::50], expected[0])
+    assert torch.equal(own[1][::50], expected[1])
+
+
+@pytest.mark.parametrize("radius", [0.125, 4.0])
+def test_balls_in_large_clouds_equal_reference(radius, large):
+    limit = torch.tensor([radius**2])
+    for found, expected in zip(cpu.ball_query(*large, limit, 9), reference.ball_query(*large, limit, 9), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("k", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", BALLS)
+def test_balls_equal_reference(name, dtype, k, case):
+    case = (case[0].to(dtype), case[1].to(dtype), *case[2:], torch.ones(1, dtype=dtype), k)
+    for found, expected in zip(BALLS[name](*case), reference.ball_query(*case), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_ball_registration(case):
+    torch.library.opcheck(torch.ops.geo3d.ball_query, (*case, torch.ones(1), 3))
+
+
+def test_first_points_of_a_ball():
+    points = torch.tensor([[[5.0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]]])
+    query = torch.tensor([[[0.0, 0, 0], [9, 9, 9], [5, 0, 0]]])
+    found = ball_query(query, points, 2.0, 2)  # the point at distance 2 is outside
+    assert found.indices.tolist() == [[[2, 3], [-1, -1], [0, 0]]]
+    assert found.counts.tolist() == [[2, 0, 1]]
+    assert ball_query(query, points, 2.0, 4).indices[0, 0].tolist() == [2, 3, 4, 2]
+    assert ball_query(query, points, 2.0, 4, padding="none").indices[0, 0].tolist() == [2, 3, 4, -1]
+    assert ball_query(query, points, 0.0, 1).counts.tolist() == [[0, 0, 0]]
+
+
+def test_balls_of_padded_and_packed_clouds_agree():
+    counts, query_counts = torch.tensor([4, 30, 0]), torch.tensor([6, 9, 2])
+    points, query = [torch.rand(n, 3) for n in counts], [torch.rand(n, 3) for n in query_counts]
+    batch = [torch.repeat_interleave(torch.arange(3), n) for n in (query_counts, counts)]
+    packed = ball_query(torch.cat(query), torch.cat(points), 0.5, 5, query_batch=batch[0], batch_index=batch[1])
+    pad = torch.nn.utils.rnn.pad_sequence
+    padded = ball_query(pad(query, True), pad(points, True), 0.5, 5, query_lengths=query_counts, lengths=counts)
+    for b, (first_query, first) in enumerate([(0, 0), (6, 4), (15, 34)]):
+        own, asked = padded.indices[b, : query_counts[b]], slice(first_query, first_query + query_counts[b])
+        assert torch.equal(torch.where(own < 0, own, own + first), packed.indices[asked])
+        assert torch.equal(padded.counts[b, : query_counts[b]], packed.counts[asked])
+        assert (padded.indices[b, query_counts[b] :] == -1).all()
+
+
+def test_ball_of_strided_and_half_precision_points():
+    query, points = torch.rand(2, 3, 10).transpose(1, 2), torch.rand(2, 3, 40).transpose(1, 2)
+    expected = ball_query(query.contiguous(), points.contiguous(), 0.4, 5)
+    assert torch.equal(ball_query(query, points, 0.4, 5).indices, expected.indices)
+    half = ball_query(query.half(), points.half(), 0.4, 5).indices
+    assert torch.equal(half, ball_query(query.half().float(), points.half().float(), 0.4, 5).indices)
+
+
+def test_ball_compiles_in_one_graph():
+    function = torch.compile(lambda q, p: ball_query(q, p, 0.5, 3).indices, fullgraph=True, backend="aot_eager")
+    query, points = torch.rand(2, 5, 3), torch.rand(2, 30, 3)
+    assert torch.equal(function(query, points), ball_query(query, points, 0.5, 3).indices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((torch.rand(1, 4, 3), torch.rand(4, 3), 1.0, 2), {}, "ball_query: query and points must both be dense"),
+        ((torch.rand(4, 3), torch.rand(4, 3), 1.0, 0), {}, "max_neighbors must be at least 1"),
+        ((torch.rand(4, 3), torch.rand(4, 3), -1.0, 2), {}, "radius must not be negative"),
+        ((torch.rand(4, 3), torch.rand(4, 3), float("nan"), 2), {}, "radius must not be negative, got nan"),
+        ((torch.rand(4, 3), torch.rand(4, 3), 1.0, 2), {"padding": "zero"}, "'first' or 'none'"),
+    ],
+)
+def test_bad_ball_arguments(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        ball_query(*arguments, **options)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu(case):
@@ -120,3 +239,6 @@ def test_cuda_equals_cpu(case):
     expected_rows, expected_distances = torch.ops.geo3d.knn(*case, 5)
     assert torch.equal(rows.cpu(), expected_rows)
     torch.testing.assert_close(distances.cpu(), expected_distances)
+    ball = torch.ops.geo3d.ball_query(*(a.cuda() for a in case), torch.ones(1, device="cuda"), 5)
+    for found, expected in zip(ball, torch.ops.geo3d.ball_query(*case, torch.ones(1), 5), strict=True):
+        assert torch.equal(found.cpu(), expected)

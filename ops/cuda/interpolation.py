@@ -1,0 +1,65 @@
+"""Weighted sums of rows in Triton, and their transpose."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """As `geo3d.ops.reference.interpolation.weighted_rows`."""
+    channels = values.shape[1]
+    sums = values.new_empty((len(rows), channels))
+    if sums.numel():
+        block_channels = min(256, triton.next_power_of_2(channels))
+        block_queries = max(1, 2048 // block_channels)
+        grid = (triton.cdiv(len(rows), block_queries), triton.cdiv(channels, block_channels))
+        _weighted_rows_kernel[grid](
+            values, rows, weights, sums, len(rows), channels, K=rows.shape[1], BLOCK_Q=block_queries, BLOCK_C=block_channels
+        )
+    return sums
+
+
+def add_weighted_rows(values: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
+    """As `geo3d.ops.reference.interpolation.add_weighted_rows`; sorted first, so that the sums do not depend on the schedule."""
+    channels = values.shape[1]
+    sums = values.new_zeros((count, channels))
+    if sums.numel() and rows.numel():
+        sorted_rows, order = rows.reshape(-1).sort(stable=True)
+        starts = torch.searchsorted(sorted_rows, torch.arange(count + 1, device=rows.device))
+        block_channels = min(256, triton.next_power_of_2(channels))
+        grid = (count, triton.cdiv(channels, block_channels))
+        _add_weighted_rows_kernel[grid](values, order, starts, weights, sums, channels, K=rows.shape[1], BLOCK_C=block_channels)
+    return sums
+
+
+@triton.jit
+def _weighted_rows_kernel(values, rows, weights, sums, Q, C, K: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr):
+    """One program per (block of queries, block of channels)."""
+    q = tl.program_id(0).to(tl.int64) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    inside = (q < Q)[:, None] & (c < C)[None, :]
+    # sums are kept in float32 (float64 for float64), whatever the dtype of the values
+    total = tl.zeros((BLOCK_Q, BLOCK_C), tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32)
+    for j in range(K):
+        row = tl.load(rows + q * K + j, q < Q, other=-1)
+        weight = tl.load(weights + q * K + j, q < Q, other=0.0).to(total.dtype)
+        value = tl.load(values + row[:, None] * C + c[None, :], inside & (row >= 0)[:, None], other=0.0).to(total.dtype)
+        total += weight[:, None] * value
+    tl.store(sums + q[:, None] * C + c[None, :], total.to(sums.dtype.element_ty), inside)
+
+
+@triton.jit
+def _add_weighted_rows_kernel(values, order, starts, weights, sums, C, K: tl.constexpr, BLOCK_C: tl.constexpr):
+    """One program per (output row r, block of channels); its inputs are the places q * K + j in order[starts[r]:starts[r + 1]]."""
+    r = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    inside = c < C
+    total = tl.zeros((BLOCK_C,), tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32)
+    for place in range(tl.load(starts + r), tl.load(starts + r + 1)):
+        i = tl.load(order + place)
+        weight = tl.load(weights + i).to(total.dtype)
+        total += weight * tl.load(values + (i // K) * C + c, inside, other=0.0).to(total.dtype)
+    tl.store(sums + r * C + c, total.to(sums.dtype.element_ty), inside)
