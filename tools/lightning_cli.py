@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,12 @@ class Cli(LightningCLI):
             arguments[:1] = ["--config", str(self.configuration)]
         elif not {"-h", "--help"} & set(arguments):
             raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
+        try:
+            self._parse_and_build(arguments)
+        except argparse.ArgumentError as error:
+            raise ValueError(_short(str(error))) from None
+
+    def _parse_and_build(self, arguments: list[str]) -> None:
         super().__init__(
             model_class=Task,
             datamodule_class=LightningDataModule,
@@ -65,10 +72,19 @@ class Cli(LightningCLI):
             return super().instantiate_trainer(logger=False, enable_checkpointing=False, **options)
         folder = self.folder / "checkpoints"
         best = ModelCheckpoint(folder, "best", monitor=self.model.monitor, mode="max", enable_version_counter=False)
-        last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)  # every epoch, to resume
+        last = ModelCheckpoint(
+            folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
+        )  # every epoch, to resume
         own = self.config_init.trainer.callbacks or []
         logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
         return super().instantiate_trainer(logger=logger, callbacks=[*own, best, last, LearningRateMonitor()], **options)
+
+
+def _short(message: str) -> str:
+    """The parser's message in one line, without the types that nobody asked for."""
+    noise = ("Does not validate against any", "Subtypes:", "Errors:", "NoneType", "Given value")
+    lines = [line.strip(" -") for line in message.splitlines()]
+    return " ".join(line for line in lines if line and not any(part in line for part in noise))
 
 
 def config_path(name: str) -> Path:

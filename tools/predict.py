@@ -86,7 +86,7 @@ def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list
         from geo3d.viz.sheets import classification_sheet
 
         titles = [
-            f"{path.name}\n{score.top(1)[0][0]} {score.top(1)[0][1]:.2f}"
+            f"{path.name}: {score.top(1)[0][0]} {score.top(1)[0][1]:.2f}"
             for path, score in zip(arguments.files, scores, strict=True)
         ]
         classification_sheet([score.points for score in scores], titles, arguments.save)
@@ -116,9 +116,13 @@ def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[
         print(f"{path.name}: {parts.category}: {found} points -> {output}")
         results.append({"file": str(path), "category": parts.category, "points": counts, "output": str(output)})
     if arguments.save:
-        from geo3d.viz.sheets import parts_sheet
+        from geo3d.viz.sheets import parts_scene, scene_sheet
 
-        parts_sheet(labelled, [path.name for path in arguments.files], arguments.save)
+        scenes = [
+            parts_scene(parts.points, parts.labels - min(parts.part_names), list(parts.part_names.values()), title=path.name)
+            for path, parts in zip(arguments.files, labelled, strict=True)
+        ]
+        scene_sheet(scenes, arguments.save, tile=420)
     return results
 
 

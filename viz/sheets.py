@@ -42,23 +42,49 @@ def classification_sheet(
         RuntimeError: Open3D cannot be imported; the message says what is missing.
     """
     path = pictures.check_picture_path(path)
-    if not points_list or len(points_list) != len(titles):
+    if len(points_list) != len(titles):
         raise ValueError(f"expected clouds and as many titles, got {len(points_list)} and {len(titles)}")
-    if not 96 <= tile <= 2048:
-        raise ValueError(f"tile must be in 96..2048 pixels, got {tile}")
-    if columns is not None and columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
-    tiles = []
+    scenes = []
     for points, title in zip(points_list, titles, strict=True):
         array = as_array(points)
         if array.ndim != 2 or array.shape[1] not in (3, 6):
             raise ValueError(f"points_list must hold [N, 3] or [N, 6] arrays, got {list(array.shape)}")
         scene = Scene(up=up, title=title)
         scene.add_points(array[:, :3], normals=array[:, 3:] if array.shape[1] == 6 else None)
-        tiles.append(scene.render(size=(tile, tile), view=view))
+        scenes.append(scene)
+    return scene_sheet(scenes, path, columns=columns, tile=tile, view=view)
+
+
+def scene_sheet(
+    scenes: Sequence[Scene],
+    path: str | Path,
+    *,
+    columns: int | None = None,
+    tile: int = 320,
+    view: str | View = "corner",
+) -> Path:
+    """Writes a sheet of scenes.
+
+    Args:
+        scenes: at least one; the first gives the background.
+        path, columns, tile, view: as in `classification_sheet`.
+
+    Raises:
+        ValueError: no scenes, or a size that does not fit.
+        FileNotFoundError: no such folder.
+        RuntimeError: Open3D cannot be imported; the message says what is missing.
+    """
+    path = pictures.check_picture_path(path)
+    if not scenes:
+        raise ValueError("expected at least one cloud or scene to draw, got none")
+    if not 96 <= tile <= 2048:
+        raise ValueError(f"tile must be in 96..2048 pixels, got {tile}")
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    tiles = [scene.render(size=(tile, tile), view=view) for scene in scenes]
     columns = min(columns or math.ceil(math.sqrt(len(tiles))), len(tiles))
     size = (columns * tile, math.ceil(len(tiles) / columns) * tile)
-    return pictures.write_picture(path, pictures.tiled(tiles, columns, size, scene.background))
+    return pictures.write_picture(path, pictures.tiled(tiles, columns, size, scenes[0].background))
 
 
 def parts_picture(
@@ -91,6 +117,13 @@ def parts_picture(
         FileNotFoundError: no such folder.
         RuntimeError: Open3D cannot be imported; the message says what is missing.
     """
+    return parts_scene(points, labels, names, normals=normals, title=title, up=up).save(path, size=size, view=view)
+
+
+def parts_scene(
+    points: Any, labels: Any, names: Sequence[str], *, normals: Any = None, title: str | None = None, up: str = "y"
+) -> Scene:
+    """A cloud coloured by part, with a legend of the parts that occur in it; arguments and errors as in `parts_picture`."""
     array, label_array = as_array(points), as_array(labels)
     if array.ndim == 2 and array.shape[1] == 6 and normals is None:
         array, normals = array[:, :3], array[:, 3:]
@@ -101,7 +134,7 @@ def parts_picture(
         raise ValueError(f"labels must be below {len(names)}, the number of names, got {used[-1]}")
     if len(used):
         scene.add_legend([names[label] for label in used], PALETTE[used % len(PALETTE)])
-    return scene.save(path, size=size, view=view)
+    return scene
 
 
 def confusion_matrix(matrix: Any, class_names: Sequence[str], path: str | Path, *, title: str | None = None) -> Path:

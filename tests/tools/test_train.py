@@ -1,0 +1,97 @@
+"""`geo3d train`, `--resume` and `geo3d test`, on a few small generated shapes; and what they refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from geo3d.tools import test as test_tool
+from geo3d.tools import train
+from geo3d.zoo.weights import read_info
+
+SMALL = {
+    "classification": (
+        "risurconv/generated_classification",
+        "--data.init_args.generate.size=126",
+        "--data.init_args.num_points=128",
+        "--data.init_args.batch_size=16",
+        "--model.init_args.network.init_args.centers=[64,32]",
+        "--model.init_args.network.init_args.neighbors=[8,8]",
+        "--model.init_args.network.init_args.channels=[16,16,32]",
+        "--model.init_args.network.init_args.embedding=16",
+    ),
+    "parts": (
+        "risurconv/generated_parts",
+        "--data.init_args.generate.size=126",
+        "--data.init_args.num_points=128",
+        "--data.init_args.batch_size=8",
+        "--model.init_args.network.init_args.centers=[64,32]",
+        "--model.init_args.network.init_args.neighbors=[8,8]",
+        "--model.init_args.network.init_args.channels=[16,32]",
+        "--model.init_args.network.init_args.up_neighbors=[8,8]",
+        "--model.init_args.network.init_args.up_channels=[32,16]",
+        "--model.init_args.network.init_args.up_mlp=[16]",
+        "--model.init_args.network.init_args.embedding=16",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("GEO3D_DATA", str(tmp_path_factory.getbasetemp() / "geo3d-data"))
+
+
+@pytest.mark.parametrize("task", SMALL)
+def test_train_resume_and_test(task, tmp_path, capsys):
+    config, *options = SMALL[task]
+    options += ["--out", str(tmp_path), "--name", "run", "--trainer.check_val_every_n_epoch=1"]
+    assert train.main([config, *options, "--trainer.max_epochs=1"]) == 0
+    assert train.main([config, *options, "--trainer.max_epochs=1"]) == 2  # a training is not overwritten
+    assert "holds a training; go on with --resume last" in capsys.readouterr().err
+    assert train.main([config, *options, "--trainer.max_epochs=2", "--resume", "last"]) == 0
+    info = read_info(tmp_path / "run" / "weights.safetensors")
+    assert info.training["epochs"] == 2 and info.preprocessing["num_points"] == 128
+    assert list((tmp_path / "run" / "logs").glob("events*"))
+    capsys.readouterr()
+    assert test_tool.main([config, *options, "--json", f"{tmp_path}/result.json"]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    name = "test/accuracy" if task == "classification" else "test/instance_miou"
+    assert 0 <= result[name] <= 1 and f"{name} " in capsys.readouterr().out
+    if task == "classification":
+        assert (tmp_path / "run" / "confusion_matrix.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("tool", [train.main, test_tool.main])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected a configuration"),
+        (["risurconv/nothing"], "no configuration risurconv/nothing; geo3d ships risurconv/"),
+        (["risurconv/modelnet40"], "no folder data/modelnet40_normal_resampled"),
+        (["risurconv/modelnet40", "--model.lr", "fast"], "lr"),
+        (["risurconv/modelnet40", "--model.init_args.network.init_args.wings", "2"], "wings"),
+    ],
+)
+def test_bad_arguments(tool, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if tool is test_tool.main and arguments:
+        arguments = [*arguments, "--weights", "risurconv-shapes-classifier"]
+        if message.startswith("no folder"):
+            message = "weights do not fit"
+    assert tool(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1 and message in error
+
+
+def test_network_that_does_not_fit_the_data(tmp_path, capsys):
+    config, *options = SMALL["classification"]
+    options += ["--out", str(tmp_path), "--model.init_args.network.init_args.num_classes=5"]
+    assert train.main([config, *options]) == 2
+    assert "the network has num_classes 5, but the data has 18 classes" in capsys.readouterr().err
+
+
+def test_no_weights_yet(tmp_path, capsys):
+    config, *options = SMALL["classification"]
+    assert test_tool.main([config, *options, "--out", str(tmp_path)]) == 2
+    assert "no weights" in capsys.readouterr().err
