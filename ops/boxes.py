@@ -162,7 +162,8 @@ def _points_in_boxes(
         box_batch = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     _check_integers(op, "point_batch", point_batch, len(points), boxes)
     _check_integers(op, "box_batch", box_batch, len(boxes), boxes)
-    return torch.ops.geo3d.points_in_boxes(points.detach(), boxes.detach(), point_batch.long(), box_batch.long())
+    entries = (point_batch.long().contiguous(), box_batch.long())
+    return torch.ops.geo3d.points_in_boxes(points.detach().contiguous(), boxes.detach(), *entries)
 
 
 def _full_boxes(op: str, name: str, boxes: Tensor, footprints: bool) -> Tensor:
