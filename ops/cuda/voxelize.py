@@ -1,0 +1,63 @@
+"""Voxelization on CUDA: keys of cells in Triton, then torch's sort; nothing depends on the schedule."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from geo3d.ops.reference.voxelize import hard_voxels_of_keys, voxels_of_keys
+
+
+def voxelize(
+    points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int], batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `geo3d.ops.reference.voxelize.voxelize`."""
+    return voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid)
+
+
+def voxelize_hard(
+    points: Tensor,
+    batch: Tensor,
+    voxel_size: list[float],
+    range_min: list[float],
+    grid: list[int],
+    batch_size: int,
+    max_points: int,
+    max_voxels: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `geo3d.ops.reference.voxelize.voxelize_hard`."""
+    return hard_voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid, max_points, max_voxels)
+
+
+def keys_of_points(points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int]) -> Tensor:
+    """As `geo3d.ops.reference.voxelize.keys_of_points`."""
+    keys = torch.empty(len(points), dtype=torch.int64, device=points.device)
+    if len(points):
+        blocks = (triton.cdiv(len(points), 512),)
+        arguments = (len(points), points.shape[1], *range_min, *voxel_size, *grid)
+        _keys_kernel[blocks](points, batch, keys, *arguments, BATCHED=len(batch) > 0, BLOCK=512)
+    return keys
+
+
+@triton.jit
+def _keys_kernel(points, batch, keys, N, D, x0, y0, z0, sx, sy, sz, nx, ny, nz, BATCHED: tl.constexpr, BLOCK: tl.constexpr):
+    """One program per block of points."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    x, in_x = _cell(points + i * D, i < N, x0, sx, nx)
+    y, in_y = _cell(points + i * D + 1, i < N, y0, sy, ny)
+    z, in_z = _cell(points + i * D + 2, i < N, z0, sz, nz)
+    key = x
+    if BATCHED:
+        key += tl.load(batch + i, i < N, other=0) * nx
+    tl.store(keys + i, tl.where(in_x & in_y & in_z, (key * ny + y) * nz + z, -1), i < N)
+
+
+@triton.jit
+def _cell(address, mask, low, size, count):
+    """Cell along one axis, and whether it is in the grid; divided exactly, since a voxel's edge must not depend on the device."""
+    offset = tl.load(address, mask, other=0.0) - low
+    cell = tl.floor(tl.div_rn(offset, tl.zeros_like(offset) + size))
+    inside = (cell >= 0) & (cell < count)
+    return tl.where(inside, cell, 0.0).to(tl.int64), inside
