@@ -11,7 +11,7 @@ from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_for, query_order, squared_distances
 
 NO_ROW = np.iinfo(np.int64).max
-LEAF = 16
+LEAF = 32
 
 
 def knn(
@@ -69,7 +69,7 @@ def _knn(query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root
     """Depth-first search, the nearer child first; a list of the k best so far by (distance, row) cuts the rest."""
     k = found.shape[1]
     squared = np.empty(BLOCK, query.dtype)
-    best, index = np.empty(k, query.dtype), np.empty(k, np.int64)
+    best, index = np.empty(k + 1, query.dtype), np.empty(k + 1, np.int64)
     waiting, bound = np.empty(64, np.int64), np.empty(64, query.dtype)
     for b in range(len(root)):
         leaves = root[b] + (1 << depth[b]) - 1
@@ -77,13 +77,14 @@ def _knn(query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root
             q = order[place]
             qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
             best[:] = np.inf
+            best[0] = -1
             index[:] = NO_ROW
             waiting[0], bound[0] = root[b], 0
             top = 1
             while top:
                 top -= 1
                 node, nearest = waiting[top], bound[top]
-                while nearest < best[k - 1] or (nearest == best[k - 1] and spans[node, 2] < index[k - 1]):
+                while nearest < best[k] or (nearest == best[k] and spans[node, 2] < index[k]):
                     if node >= leaves:
                         _scan(x, y, z, rows, spans[node, 0], spans[node, 1], qx, qy, qz, squared, best, index)
                         break
@@ -97,31 +98,35 @@ def _knn(query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root
                         node, nearest = child + 1, right
                     top += 1
             for j in range(k):
-                if index[j] != NO_ROW:
-                    found[q, j], distances[q, j] = index[j], best[j]
+                if index[j + 1] != NO_ROW:
+                    found[q, j], distances[q, j] = index[j + 1], best[j + 1]
 
 
 @njit(nogil=True, cache=True)
 def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, best, index):
-    """Insert the points [first, last) into the sorted list."""
-    end = len(best) - 1
+    """Insert the points [first, last) into the sorted list, which begins after an entry that stops the search for a place."""
+    one, end = np.uint64(1), np.uint64(len(best) - 1)
+    worst = best[end]
     for block in range(first, last, BLOCK):
         count = min(BLOCK, last - block)
+        offset = np.uint64(block)
         squared_distances(x, y, z, block, count, qx, qy, qz, squared)
-        for i in range(count):
+        for i in range(np.uint64(count)):
             value = squared[i]
-            if value > best[end]:
+            if value > worst:
                 continue
-            row = rows[block + i]
-            if value == best[end] and row > index[end]:
+            row, place = rows[offset + i], end
+            if value == worst and row > index[end]:
                 continue
-            place = end
-            while place > 0 and (best[place - 1] > value or (best[place - 1] == value and index[place - 1] > row)):
-                best[place] = best[place - 1]
-                index[place] = index[place - 1]
-                place -= 1
-            best[place] = value
-            index[place] = row
+            while best[place - one] > value:
+                best[place], index[place] = best[place - one], index[place - one]
+                place -= one
+            while best[place - one] == value and index[place - one] > row:
+                index[place] = index[place - one]
+                best[place] = value
+                place -= one
+            best[place], index[place] = value, row
+            worst = best[end]
 
 
 @njit(nogil=True, cache=True)

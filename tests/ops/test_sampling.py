@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from large_clouds import LARGE_CLOUDS, large_cloud
 from point_clouds import CASES, Clouds, make_clouds
 
 from geo3d import ops
@@ -27,6 +28,22 @@ def test_equals_reference(name, cuda_ties, dtype, clouds):
     arguments = (clouds.points.to(dtype), clouds.begin, clouds.end, start, 9, cuda_ties)
     expected = reference.farthest_point_sample(*arguments)
     torch.testing.assert_close(IMPLEMENTATIONS[name](*arguments), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cuda_ties", [False, True], ids=["lowest", "cuda"])
+@pytest.mark.parametrize("kind", LARGE_CLOUDS)
+def test_large_clouds_equal_reference(kind, cuda_ties):
+    points = torch.cat([large_cloud(kind, count, seed=count) for count in (5000, 300)])
+    begin, end, start = torch.tensor([0, 5000, 5000]), torch.tensor([5000, 5000, 5300]), torch.tensor([17, 0, 3])
+    arguments = (points, begin, end, start, 60, cuda_ties)
+    assert torch.equal(cpu.farthest_point_sample(*arguments), reference.farthest_point_sample(*arguments))
+
+
+def test_every_point_of_a_large_cloud_once_then_the_start():
+    points = large_cloud("surface", 4200, seed=0)
+    picks = ops.farthest_point_sample(points, 4210, start=5)[0]
+    assert torch.equal(picks[:4200].sort().values, torch.arange(4200))
+    assert torch.equal(picks[4200:], torch.full((10,), 5))
 
 
 def test_registration(clouds):
