@@ -149,7 +149,7 @@ def test_dtypes_and_strides(dtype):
 
 def test_a_grid_of_many_cells():
     points = torch.tensor([[9e5, 1.0, 2], [1, 9e5, 2], [9e5, 1, 2]])
-    voxels = voxelize(points, [1.0, 1.0, 1e-5], [0.0, 0.0, 0.0, 1e6, 1e6, 10.0])  # keys of 60 bits
+    voxels = voxelize(points, [1.0, 1.0, 2.5e-6], [0.0, 0.0, 0.0, 1e6, 1e6, 10.0])  # keys of 62 bits leave no room for rows
     assert voxels.point_to_voxel.tolist() == [1, 0, 1]
 
 
