@@ -71,7 +71,8 @@ def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Seque
     else:
         total = _rank_cells(cell.numpy(), np.zeros(table, np.uint64), np.zeros(table, np.int64))
         pooled = torch.empty((total, 4), dtype=coords.dtype)
-    _pool_coords(coords.numpy(), *quotients, cell.numpy(), pooled.numpy())
+    cell_x, cell_y, cell_z = quotients
+    _pool_coords(coords.numpy(), cell_x, cell_y, cell_z, cell.numpy(), pooled.numpy())
     return pooled, cell, slot
 
 
@@ -94,20 +95,16 @@ def _raise_outside(op: str, coords: Tensor, sparse_shape: Sequence[int], row: in
         )
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _is_inside(coords, i, x, y, z):
-    b, cz, cy, cx = coords[i, 0], coords[i, 1], coords[i, 2], coords[i, 3]
-    return b >= 0 and 0 <= cz < len(z) and 0 <= cy < len(y) and 0 <= cx < len(x)
-
-
 @njit(nogil=True, cache=True)
 def _window_partition(coords, window_x, window_y, window_z, in_x, in_y, in_z, windows, index, in_window, outside, first, last):
+    num_x, num_y, num_z = windows[0], windows[1], windows[2]
+    end_x, end_y, end_z = np.uint64(len(in_x)), np.uint64(len(in_y)), np.uint64(len(in_z))
     for i in range(first, last):
-        if not _is_inside(coords, i, in_x, in_y, in_z):
+        b, z, y, x = np.int64(coords[i, 0]), np.uint64(coords[i, 1]), np.uint64(coords[i, 2]), np.uint64(coords[i, 3])
+        if b < 0 or z >= end_z or y >= end_y or x >= end_x:  # unsigned, so a negative one is too large, and indexing is faster
             outside[0] = i
             return
-        z, y, x = coords[i, 1], coords[i, 2], coords[i, 3]
-        index[i] = ((coords[i, 0] * windows[0] + window_x[x]) * windows[1] + window_y[y]) * windows[2] + window_z[z]
+        index[i] = ((b * num_x + window_x[x]) * num_y + window_y[y]) * num_z + window_z[z]
         in_window[i, 0], in_window[i, 1], in_window[i, 2] = in_z[z], in_y[y], in_x[x]
 
 
@@ -196,13 +193,16 @@ def _share_out(rows, sets, padding):
 
 @njit(nogil=True, cache=True)
 def _cell_keys(coords, cell_x, cell_y, cell_z, in_x, in_y, in_z, cells, stride, key, slot, outside, first, last):
+    num_x, num_y, num_z = cells[0], cells[1], cells[2]
+    end_x, end_y, end_z = np.uint64(len(in_x)), np.uint64(len(in_y)), np.uint64(len(in_z))
+    stride_y, stride_z = stride[1], stride[2]
     for i in range(first, last):
-        if not _is_inside(coords, i, in_x, in_y, in_z):
+        b, z, y, x = np.int64(coords[i, 0]), np.uint64(coords[i, 1]), np.uint64(coords[i, 2]), np.uint64(coords[i, 3])
+        if b < 0 or z >= end_z or y >= end_y or x >= end_x:  # unsigned, so a negative one is too large, and indexing is faster
             outside[0] = i
             return
-        z, y, x = coords[i, 1], coords[i, 2], coords[i, 3]
-        key[i] = ((coords[i, 0] * cells[0] + cell_x[x]) * cells[1] + cell_y[y]) * cells[2] + cell_z[z]
-        slot[i] = (in_x[x] * stride[1] + in_y[y]) * stride[2] + in_z[z]
+        key[i] = ((b * num_x + cell_x[x]) * num_y + cell_y[y]) * num_z + cell_z[z]
+        slot[i] = (in_x[x] * stride_y + in_y[y]) * stride_z + in_z[z]
 
 
 @njit(nogil=True, cache=True)
