@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
-BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+BAD_INPUT = (ValueError, OSError, ImportError)  # bad values, files that are missing or in the way, a missing optional package
 
 
 def run_tool(body: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
@@ -22,24 +24,32 @@ def run_tool(body: Callable[[list[str]], int], argv: Sequence[str] | None = None
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        return body(arguments)
+        with _short_warnings():
+            return body(arguments)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except (*BAD_INPUT, RuntimeError) as error:
-        if debug or (isinstance(error, RuntimeError) and not getattr(error, "for_user", False) and _is_ours(error) is False):
+        if debug or (isinstance(error, RuntimeError) and not _is_raised_by_geo3d(error)):
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether geo3d raised the error itself, for the user to read."""
+def _is_raised_by_geo3d(error: BaseException) -> bool:
+    """Whether geo3d itself raised the error, for the user to read (no way to draw, say); those of torch are our mistakes."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("geo3d.")
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("geo3d.")
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show a warning as one line, without the place in the code that raised it."""
+    original = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = original

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +37,7 @@ class Cli(LightningCLI):
             arguments[:1] = ["--config", str(self.configuration)]
         elif not {"-h", "--help"} & set(arguments):
             raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
+        _hide_noise()
         try:
             self._parse_and_build(arguments)
         except argparse.ArgumentError as error:
@@ -78,6 +81,17 @@ class Cli(LightningCLI):
         own = self.config_init.trainer.callbacks or []
         logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
         return super().instantiate_trainer(logger=logger, callbacks=[*own, best, last, LearningRateMonitor()], **options)
+
+
+def _hide_noise() -> None:
+    """Leave out what Lightning says of itself and of its dependencies, which no user of geo3d can act on."""
+    for message in (
+        ".*args. parameter is intended to run from within Python.*",
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
 
 
 def _short(message: str) -> str:

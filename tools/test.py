@@ -1,7 +1,8 @@
-"""Evaluate a model: `geo3d test CONFIG [--weights NAME|PATH] [--json FILE] [--key value ...]`.
+"""Evaluate a model: `geo3d test CONFIG [--weights NAME|PATH] [--json FILE] [--record] [--key value ...]`.
 
 CONFIG is a YAML file or the name of one that geo3d ships. Weights are packaged ones by name, or a .safetensors, .ckpt or released .pth
 file; by default those that `geo3d train` wrote for CONFIG. Metrics are printed, and written as JSON if asked for; pictures go to OUT/NAME.
+`--record` also writes the metrics into the weights' own description.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _test(argv: list[str]) -> int:
     argv, weights = _take(argv, "--weights")
     argv, json_file = _take(argv, "--json")
+    record = "--record" in argv
+    argv = [argument for argument in argv if argument != "--record"]
     from geo3d.tools.lightning_cli import Cli
     from geo3d.zoo import network_tensors
-    from geo3d.zoo.weights import fill
+    from geo3d.zoo.weights import fill, record_metrics
 
     cli = Cli(argv, testing=True)
     source = weights or str(cli.folder / "weights.safetensors")
@@ -38,6 +41,8 @@ def _test(argv: list[str]) -> int:
     cli.folder.mkdir(parents=True, exist_ok=True)
     for picture in cli.model.report(str(cli.folder)):
         print(f"picture: {picture}")
+    if record:
+        record_metrics(source, results)
     if json_file:
         Path(json_file).write_text(
             json.dumps({"config": str(cli.configuration), "weights": source, **results}, indent=2) + "\n"

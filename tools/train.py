@@ -66,7 +66,7 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> We
     from geo3d import __version__
     from geo3d.zoo.weights import WeightsInfo
 
-    config: dict[str, Any] = cli.parser.dump(cli.config, format="json") and cli.config.as_dict()
+    config: dict[str, Any] = cli.config.as_dict()
     network = config["model"]["init_args"]["network"]
     data = config["data"]["init_args"]
     return WeightsInfo(
@@ -74,7 +74,10 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> We
         arguments=network.get("init_args", {}),
         task=cli.model.name,
         labels=cli.model.description(),
-        preprocessing={key: data[key] for key in ("num_points", "orient_normals") if key in data},
+        preprocessing={
+            **{key: data[key] for key in ("num_points", "orient_normals") if key in data},
+            **({"draw": data["generate"]["num_points"]} if data.get("generate") else {}),  # points of the files trained on
+        },
         training={
             "command": " ".join(["geo3d train", *argv]),
             "data": {

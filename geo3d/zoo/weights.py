@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,18 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo) -> Non
         tensor = tensor.detach().cpu()
         tensors[name] = (tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous()
     save_file(tensors, str(path), metadata={METADATA_KEY: json.dumps(asdict(info), sort_keys=True)})
+
+
+def record_metrics(path: str | Path, metrics: Mapping[str, float]) -> None:
+    """Write figures into the description of a .safetensors file of geo3d, in place of those it had.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_info`.
+    """
+    from safetensors.torch import load_file, save_file
+
+    info = replace(read_info(path), metrics=dict(metrics))
+    save_file(load_file(str(path)), str(path), metadata={METADATA_KEY: json.dumps(asdict(info), sort_keys=True)})
 
 
 def read_info(path: str | Path) -> WeightsInfo:
