@@ -3,8 +3,53 @@
 if __name__ != "geo3d.ops":
     raise ImportError(f"this package is geo3d.ops, not {__name__!r}; run `pip install -e .` and import geo3d")
 
+from geo3d.ops.boxes import box_iou_3d, box_iou_rotated, count_points_in_boxes, nms_rotated, points_in_boxes
 from geo3d.ops.grouping import gather
-from geo3d.ops.neighbors import Neighbors, knn
+from geo3d.ops.interpolation import interpolate, three_interpolate
+from geo3d.ops.neighbors import BallNeighbors, Neighbors, ball_query, knn
 from geo3d.ops.sampling import farthest_point_sample
+from geo3d.ops.scatter import (
+    ScatterPlan,
+    scatter_logsumexp,
+    scatter_max,
+    scatter_mean,
+    scatter_min,
+    scatter_plan,
+    scatter_softmax,
+    scatter_sum,
+)
+from geo3d.ops.voxelize import HardVoxels, Voxels, grid_shape, voxel_features, voxelize, voxelize_hard
+from geo3d.ops.windows import pooling_partition, set_partition, window_partition
 
-__all__ = ["Neighbors", "farthest_point_sample", "gather", "knn"]
+__all__ = [
+    "BallNeighbors",
+    "HardVoxels",
+    "Neighbors",
+    "ScatterPlan",
+    "Voxels",
+    "ball_query",
+    "box_iou_3d",
+    "box_iou_rotated",
+    "count_points_in_boxes",
+    "farthest_point_sample",
+    "gather",
+    "grid_shape",
+    "interpolate",
+    "knn",
+    "nms_rotated",
+    "points_in_boxes",
+    "pooling_partition",
+    "scatter_logsumexp",
+    "scatter_max",
+    "scatter_mean",
+    "scatter_min",
+    "scatter_plan",
+    "scatter_softmax",
+    "scatter_sum",
+    "set_partition",
+    "three_interpolate",
+    "voxel_features",
+    "voxelize",
+    "voxelize_hard",
+    "window_partition",
+]
