@@ -13,12 +13,12 @@ class ScatterPlan(NamedTuple):
     """An index sorted once, which every function here takes in place of the index.
 
     Attributes:
-        index: [N] int64, the output row of each input row, or -1.
+        target: [N] int64, the output row of each input row, or -1.
         order: [N] int64, the input rows by output row and, within one, as they came; those with index -1 at the end.
         offsets: [M + 1] int64; the inputs of output row m are order[offsets[m]:offsets[m + 1]].
     """
 
-    index: Tensor
+    target: Tensor
     order: Tensor
     offsets: Tensor
 
@@ -160,10 +160,10 @@ def _prepare(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | N
         raise ValueError(f"{op}: rows, the number of output rows, is needed unless index is a plan from scatter_plan")
     else:
         plan = scatter_plan(index, rows)
-    if plan.index.shape[0] != values.shape[0]:
-        raise ValueError(f"{op}: index must be [N] for values [N, ...], got {list(plan.index.shape)} and {list(values.shape)}")
-    if plan.index.device != values.device:
-        raise ValueError(f"{op}: index is on {plan.index.device} and values on {values.device}")
+    if plan.target.shape[0] != values.shape[0]:
+        raise ValueError(f"{op}: index must be [N] for values [N, ...], got {list(plan.target.shape)} and {list(values.shape)}")
+    if plan.target.device != values.device:
+        raise ValueError(f"{op}: index is on {plan.target.device} and values on {values.device}")
     return values.reshape(values.shape[0], prod(values.shape[1:])).contiguous(), plan
 
 

@@ -48,7 +48,7 @@ def _is_raised_by_geo3d(error: BaseException) -> bool:
 def _short_warnings() -> Iterator[None]:
     """Show a warning as one line, without the place in the code that raised it."""
     original = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         yield
     finally:

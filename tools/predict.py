@@ -89,7 +89,7 @@ def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list
             f"{path.name}: {score.top(1)[0][0]} {score.top(1)[0][1]:.2f}"
             for path, score in zip(arguments.files, scores, strict=True)
         ]
-        classification_sheet([score.points for score in scores], titles, arguments.save)
+        classification_sheet([score.cloud for score in scores], titles, arguments.save)
     return results
 
 
@@ -136,7 +136,7 @@ def _category(path: Path, predictor: PartLabeler, wanted: str | None) -> str:
     classifier = load("risurconv-shapes-classifier", next(predictor.network.parameters()).device)
     for name, probability in classifier(path).top(1000):
         if name.lower() in known:
-            print(f"{path.name}: taken for a {name} ({probability:.2f}); --category names another")
+            print(f"{path.name}: classified as {name} ({probability:.2f}); --category names another")
             return name
     raise ValueError(f"{path}: none of the classifier's classes has parts; name one with --category")
 

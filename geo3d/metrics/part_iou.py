@@ -43,6 +43,10 @@ class PartIoU(Metric):
     """
 
     full_state_update = False
+    iou_sum: Tensor
+    shapes: Tensor
+    correct: Tensor
+    points: Tensor
 
     def __init__(self, part_ranges: Sequence[range], **options: Any) -> None:
         super().__init__(**options)

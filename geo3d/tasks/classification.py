@@ -33,7 +33,8 @@ class Classification(Task):
 
     def setup(self, stage: str) -> None:
         self.class_names = list(self.trainer.datamodule.class_names)  # type: ignore[attr-defined]
-        outputs = self.network.classify.out_features
+        network: Any = self.network
+        outputs: int = network.classify.out_features
         if outputs != len(self.class_names):
             raise ValueError(
                 f"Classification: the network has num_classes {outputs}, but the data has {len(self.class_names)} classes; "

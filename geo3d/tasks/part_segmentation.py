@@ -25,9 +25,9 @@ class PartSegmentation(Task):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.category_names = list(data.category_names)
         self.part_ranges = list(data.part_ranges)
-        self.part_names = list(data.class_names)
+        self.part_names = list(data.part_names)
         parts = self.part_ranges[-1].stop
-        network = self.network
+        network: Any = self.network
         if network.classify.out_features != parts or network.num_categories != len(self.category_names):
             raise ValueError(
                 f"PartSegmentation: the network has num_parts {network.classify.out_features} and num_categories "

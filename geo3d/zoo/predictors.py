@@ -21,11 +21,13 @@ class ClassScores:
 
     Attributes:
         points: [S, 6] float32, the cloud that the network saw.
+        cloud: [N, 6] float32, all points that were read or drawn on the mesh, in the user's units and axes.
         class_names: names of the classes.
         probabilities: [num_classes] float32, adding up to 1.
     """
 
     points: np.ndarray
+    cloud: np.ndarray
     class_names: tuple[str, ...]
     probabilities: np.ndarray
 
@@ -82,7 +84,7 @@ class ShapeClassifier(PointPredictor):
         points, _ = self._input(cloud)
         with torch.inference_mode():
             probabilities = self.network(self._tensor(points))[0].exp()
-        return ClassScores(points, tuple(self.info.labels["class_names"]), probabilities.float().cpu().numpy())
+        return ClassScores(points, cloud, tuple(self.info.labels["class_names"]), probabilities.float().cpu().numpy())
 
 
 class PartLabeler(PointPredictor):

@@ -151,7 +151,7 @@ def _checkpoint_tensors(path: Path) -> dict[str, Tensor]:
     import numpy as np
 
     scalars = [np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)), np._core.multiarray.scalar]  # type: ignore[attr-defined]
-    scalars.append((np._core.multiarray.scalar, "numpy.core.multiarray.scalar"))  # type: ignore[attr-defined,arg-type]
+    scalars.append((np._core.multiarray.scalar, "numpy.core.multiarray.scalar"))  # type: ignore[attr-defined]
     try:
         with torch.serialization.safe_globals(scalars):  # released checkpoints hold their scores as NumPy scalars
             content = torch.load(path, map_location="cpu", weights_only=True)

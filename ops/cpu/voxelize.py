@@ -52,7 +52,7 @@ def _sorted_points(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Keys of the voxels [M], the points inside the grid by voxel (order), and where each voxel begins among them [M + 1]."""
     keys = np.empty(len(points), np.int64)
-    size, low, cells = np.float32(voxel_size), np.float32(range_min), np.array(grid)
+    size, low, cells = np.array(voxel_size, np.float32), np.array(range_min, np.float32), np.array(grid)
     run_ranges(_keys_of_points, len(points), points.numpy(), batch.numpy(), size, low, cells, keys, grain=GRAIN)
     key_bits = max(1, (math.prod(grid) * batch_size - 1).bit_length())
     row_bits = max(1, len(points).bit_length())

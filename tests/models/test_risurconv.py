@@ -150,16 +150,19 @@ def test_packaged_classifier_on_rotated_shapes():
     from geo3d.data.synthetic.shapes import CATEGORIES, make_shape, sample_shape
 
     predictor = load("risurconv-shapes-classifier")
-    for number, category in enumerate(CATEGORIES[::3]):
+    changes = []
+    for number, category in enumerate(CATEGORIES):
         rng = np.random.default_rng([77, number])
         points, _ = sample_shape(make_shape(category, rng), 2048, rng)
         points, _ = network_points(points, predictor.info.preprocessing["num_points"], orient=True)
         cloud = torch.from_numpy(points).double()
         scores = predictor.network(torch.cat([cloud[None], rotated(cloud, rotations(20))]).float())
-        assert (scores[1:] - scores[0]).abs().median() < 1e-4
+        changes.append((scores[1:] - scores[0]).abs())
         best = scores.exp().topk(2).values
         is_clear = best[:, 0] - best[:, 1] > 0.1
         assert (scores.argmax(1) == scores[0].argmax())[is_clear].all()
+    # a near-tie in the neighbourhood of one point moves all scores of its cloud, so the median is that over the clouds
+    assert torch.stack(changes).median() < 1e-4
 
 
 @pytest.mark.parametrize("task", ["classifier", "segmentor"])

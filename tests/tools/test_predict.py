@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from geo3d import load
 from geo3d.data.files import read_geometry, write_ply
 from geo3d.data.synthetic.shapes import make_shape, sample_shape
 from geo3d.tools import cli, predict
@@ -32,21 +33,25 @@ def test_classes(chair, tmp_path, capsys):
     assert (tmp_path / "r.png").stat().st_size > 5000
 
 
-def test_same_answer_twice_and_without_normals(chair, tmp_path):
-    from geo3d import load
-
+def test_same_answer_twice(chair):
     predictor = load(CLASSIFIER)
-    first, again = predictor(chair), predictor(chair)
-    np.testing.assert_array_equal(first.probabilities, again.probabilities)
-    bare = tmp_path / "bare.npy"
-    np.save(bare, read_geometry(chair).points)
-    assert predictor(bare).top(1)[0][0] == "chair"
+    np.testing.assert_array_equal(predictor(chair).probabilities, predictor(chair).probabilities)
+
+
+def test_clouds_without_normals_are_mostly_recognised():
+    predictor, categories = load(CLASSIFIER), ("airplane", "bottle", "car", "guitar", "mug", "table")
+    right = 0
+    for number, category in enumerate(categories):
+        rng = np.random.default_rng([78, number])
+        points, _ = sample_shape(make_shape(category, rng), 2048, rng)
+        right += predictor(points[:, :3]).top(1)[0][0] == category
+    assert right >= len(categories) - 1
 
 
 def test_parts(chair, tmp_path, capsys):
     assert predict.main([PARTS, str(chair), "--out", str(tmp_path), "--save", f"{tmp_path}/r.png"]) == 0
     out = capsys.readouterr().out
-    assert "taken for a chair" in out and "seat" in out
+    assert "classified as chair" in out and "seat" in out
     labelled = read_geometry(tmp_path / "chair_parts.ply")
     assert len(labelled.points) == 3000 and labelled.colors is not None
     assert predict.main([PARTS, str(chair), "--out", str(tmp_path)]) == 2  # nothing is overwritten

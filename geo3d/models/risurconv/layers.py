@@ -107,8 +107,7 @@ def describe(
     Returns:
         indices [B, S, k] into the sources, and features [B, S, k, 14].
     """
-    order = "cuda_topk" if as_released else "distance"
-    indices = knn(centers.positions, sources.positions, num_neighbors, order=order).indices
+    indices = knn(centers.positions, sources.positions, num_neighbors, order="cuda_topk" if as_released else "distance").indices
     axis = centers.normals.movedim(-1, 0)
     origin = centers.positions.movedim(-1, 0)[..., None]
     offsets = _vectors(sources.positions, indices) - origin

@@ -94,8 +94,8 @@ class RISurConvClassifier(nn.Module):
     def encode(self, points: Tensor) -> Tensor:
         """points [B, N, 6] -> the rotation-invariant code of each cloud [B, channels[-1]], before the transformer."""
         surface, order = _prepare(points, self.centers[0], self.as_released)
-        for level in self.levels:
-            surface = level(_first(order, level.num_centers), surface)
+        for level, count in zip(self.levels, self.centers, strict=True):
+            surface = level(_first(order, count), surface)
         return self.group_all(surface)
 
 
@@ -171,8 +171,8 @@ class RISurConvSegmentor(nn.Module):
             raise ValueError(f"RISurConvSegmentor: categories must be [{len(points)}] integers, got {list(categories.shape)}")
         one_hot = F.one_hot(categories, self.num_categories).to(points.dtype)
         pyramid = [surface._replace(features=one_hot[:, None].expand(-1, points.shape[1], -1))]  # joined at the very end
-        for level in self.levels:
-            surface = level(_first(order, level.num_centers), surface)
+        for level, count in zip(self.levels, self.centers, strict=True):
+            surface = level(_first(order, count), surface)
             pyramid.append(surface)
         coarse = pyramid.pop()
         for up_level in self.up_levels:
