@@ -36,6 +36,15 @@ def run_tool(body: Callable[[list[str]], int], argv: Sequence[str] | None = None
         return 2
 
 
+def asks_for_help(argv: Sequence[str], text: str | None) -> bool:
+    """Print a tool's own help if its arguments ask for help and name no configuration (with one, the parser's long list comes)."""
+    wants = bool({"-h", "--help"} & set(argv)) and argv[0].startswith("-")
+    if wants:
+        print((text or "").strip())
+        print("\nAll options of a configuration: CONFIG --help; all values: CONFIG --print_config")
+    return wants
+
+
 def _is_raised_by_geo3d(error: BaseException) -> bool:
     """Whether geo3d itself raised the error, for the user to read (no way to draw, say); those of torch are our mistakes."""
     trace = error.__traceback__

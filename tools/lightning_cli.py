@@ -35,7 +35,7 @@ class Cli(LightningCLI):
         if arguments and not arguments[0].startswith("-"):
             self.configuration = config_path(arguments[0])
             arguments[:1] = ["--config", str(self.configuration)]
-        elif not {"-h", "--help"} & set(arguments):
+        else:
             raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
         _hide_noise()
         try:
@@ -86,7 +86,7 @@ class Cli(LightningCLI):
 def _hide_noise() -> None:
     """Leave out what Lightning says of itself and of its dependencies, which no user of geo3d can act on."""
     for message in (
-        ".*args. parameter is intended to run from within Python.*",
+        ".*parameter is intended to run from within Python.*",
         ".*LeafSpec.*",
         ".*does not have many workers.*",
     ):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo3d.tools.errors import run_tool
+from geo3d.tools.errors import asks_for_help, run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _test(argv: list[str]) -> int:
+    if asks_for_help(argv, __doc__):
+        return 0
     argv, weights = _take(argv, "--weights")
     argv, json_file = _take(argv, "--json")
     record = "--record" in argv

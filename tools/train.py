@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geo3d.tools.errors import run_tool
+from geo3d.tools.errors import asks_for_help, run_tool
 
 if TYPE_CHECKING:
     from geo3d.tools.lightning_cli import Cli
@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> int:
+    if asks_for_help(argv, __doc__):
+        return 0
     from geo3d.tools.lightning_cli import Cli
     from geo3d.zoo.weights import save_weights
 

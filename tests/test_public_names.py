@@ -1,0 +1,62 @@
+"""The public names of the packages: a name that vanishes, or comes unnoticed, fails here and belongs into CHANGELOG.md."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+NAMES = {
+    "geo3d": ["__version__", "load"],
+    "geo3d.models.risurconv": [
+        "FeaturePropagation",
+        "GroupAll",
+        "RISurConvClassifier",
+        "RISurConvSegmentor",
+        "SetAbstraction",
+        "Surface",
+        "SurfaceConv",
+    ],
+    "geo3d.ops": [
+        "BallNeighbors",
+        "HardVoxels",
+        "Neighbors",
+        "ScatterPlan",
+        "Voxels",
+        "ball_query",
+        "box_iou_3d",
+        "box_iou_rotated",
+        "count_points_in_boxes",
+        "farthest_point_sample",
+        "gather",
+        "grid_shape",
+        "interpolate",
+        "knn",
+        "nms_rotated",
+        "points_in_boxes",
+        "pooling_partition",
+        "scatter_logsumexp",
+        "scatter_max",
+        "scatter_mean",
+        "scatter_min",
+        "scatter_plan",
+        "scatter_softmax",
+        "scatter_sum",
+        "set_partition",
+        "three_interpolate",
+        "voxel_features",
+        "voxelize",
+        "voxelize_hard",
+        "window_partition",
+    ],
+    "geo3d.tasks": ["Classification", "PartSegmentation"],
+    "geo3d.zoo": ["convert_official", "load", "names", "network_tensors", "weights_path"],
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_public_names(module):
+    found = importlib.import_module(module)
+    assert sorted(found.__all__) == NAMES[module]
+    for name in NAMES[module]:
+        assert getattr(found, name) is not None
