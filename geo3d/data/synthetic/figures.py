@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.furniture import Pieces
-from geo3d.data.synthetic.primitives import Solid, rotation, superellipsoid, tube
+from geo3d.data.synthetic.primitives import Pieces, Solid, cylinder, ellipse, lathe, loft, rotation, superellipsoid, tube
 
 POSES = ("stand", "walk", "sit", "t", "raise", "wave", "hips")
 
@@ -28,6 +27,7 @@ def person(rng: np.random.Generator) -> Pieces:
     pieces.append(("head", tube(np.array([up([0, neck_y - 0.04, 0]), up([0, neck_y + 0.1, 0])]), 0.05)))
     if rng.random() < 0.4:
         pieces.append(("head", superellipsoid((0.09, 0.09, 0.11), head + [0, 0.05, -0.015], rng.uniform(0.6, 1.0))))
+    pieces += _belongings(rng, head, hips, shoulder, trunk)
     for side in (-1, 1):
         pieces += _leg(rng, pose, side, hips, build)
         pieces += _arm(rng, pose, side, up([side * shoulder, neck_y - 0.05, 0]), build)
@@ -50,6 +50,30 @@ def _torso(
     return solids
 
 
+def _belongings(rng: np.random.Generator, head: np.ndarray, hips: np.ndarray, shoulder: float, trunk: float) -> Pieces:
+    """Hats, long hair, rucksacks, coats and belts; most people have none."""
+    pieces: Pieces = []
+    if rng.random() < 0.2:
+        brim, tall = rng.uniform(0.1, 0.18), rng.uniform(0.06, 0.14)
+        profile = [(0, 0), (brim, 0), (brim, 0.012), (0.095, 0.02), (rng.uniform(0.07, 0.095), tall), (0, tall)]
+        pieces.append(("head", lathe(profile, head + [0, 0.06, -0.01], sides=20)))
+    if rng.random() < 0.2:
+        pieces.append(("head", superellipsoid((0.085, rng.uniform(0.12, 0.2), 0.06), head + [0, -0.04, -0.06], 0.8)))
+    if rng.random() < 0.12:
+        pack = (shoulder * 0.75, trunk * rng.uniform(0.25, 0.42), rng.uniform(0.06, 0.12))
+        pieces.append(("torso", superellipsoid(pack, hips + [0, trunk * 0.6, -0.16], 0.4, 0.4)))
+    if rng.random() < 0.12:
+        wide, low = shoulder * rng.uniform(1.05, 1.5), -rng.uniform(0.3, 0.75)
+        rings = [
+            hips + np.stack([outline[:, 0], np.full(24, y), outline[:, 1]], 1)
+            for outline, y in ((ellipse(wide, wide * 0.75), low), (ellipse(shoulder * 0.85, 0.12), trunk * 0.25))
+        ]
+        pieces.append(("torso", loft(rings)))
+    if rng.random() < 0.2:
+        pieces.append(("torso", lathe([(0, 0), (0.14, 0), (0.14, 0.05), (0, 0.05)], hips + [0, 0.04, 0], sides=20)))
+    return pieces
+
+
 def _leg(rng: np.random.Generator, pose: str, side: int, hips: np.ndarray, build: float) -> Pieces:
     thigh, shin = hips[1] * 0.47, hips[1] * 0.46
     swing = {"walk": side * rng.uniform(0.25, 0.6), "sit": rng.uniform(1.3, 1.6)}.get(pose, rng.uniform(-0.1, 0.12))
@@ -61,7 +85,7 @@ def _leg(rng: np.random.Generator, pose: str, side: int, hips: np.ndarray, build
     ankle = bend + shin * np.array([side * np.sin(spread) * 0.3, -np.cos(low), np.sin(low)])
     turn = rotation(0, -low)
     foot = superellipsoid((0.042, 0.035, 0.12), (0, -0.03, 0.06), 0.6, 0.7).moved(turn, ankle)
-    widths = np.array([0.088, 0.075, 0.055, 0.05, 0.038]) * build**0.6
+    widths = np.array([0.088, 0.075, 0.055, 0.05, 0.038]) * build**0.6 + rng.choice([0.0, rng.uniform(0.0, 0.03)])
     path = np.array([top, (top + bend) / 2, bend, bend * 0.6 + ankle * 0.4, ankle])
     return [("leg", tube(path, widths)), ("leg", foot)]
 
@@ -85,4 +109,8 @@ def _arm(rng: np.random.Generator, pose: str, side: int, shoulder: np.ndarray, b
     widths = np.array([0.052, 0.045, 0.038, 0.03]) * build**0.6
     limb = tube(np.array([shoulder, (shoulder + elbow) / 2, elbow, wrist]), widths)
     hand = superellipsoid((0.03, 0.045, 0.03), wrist + 0.06 * lower, 0.8)
+    if rng.random() < 0.05:  # a stick or a tool
+        aim = np.array([rng.uniform(-0.3, 0.3), rng.uniform(-1, 1), 1.0])
+        ends = [wrist + 0.06 * lower + reach * aim / np.linalg.norm(aim) for reach in (-0.15, rng.uniform(0.3, 0.7))]
+        return [("arm", limb), ("arm", hand), ("arm", cylinder(*ends, rng.uniform(0.01, 0.02)))]
     return [("arm", limb), ("arm", hand)]

@@ -1,28 +1,29 @@
-"""Chairs, tables, sofas, bathtubs and toilets. Each function draws one object as (part, solid) pairs, y up, front towards +z."""
+"""Chairs, tables and sofas. Each function draws one object as (part, solid) pairs, y up, front towards +z."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from geo3d.data.synthetic.primitives import (
+    Pieces,
     Solid,
     box,
     cylinder,
     ellipse,
     lathe,
-    loft,
-    outward,
     prism,
     rotation,
+    rounded_path,
     superellipsoid,
     tube,
 )
 
-Pieces = list[tuple[str, Solid]]
-
 
 def chair(rng: np.random.Generator) -> Pieces:
-    """Four-legged, sled, cantilever, pedestal and swivel chairs, stools with a back, armchairs."""
+    """Four-legged, sled, cantilever, pedestal, swivel and folding chairs, stools with a back, armchairs, upholstered chairs."""
+    style = str(rng.choice(["usual", "folding", "upholstered"], p=[0.76, 0.13, 0.11]))
+    if style != "usual":
+        return _folding_chair(rng) if style == "folding" else _upholstered_chair(rng)
     width, depth = rng.uniform(0.38, 0.62), rng.uniform(0.38, 0.6)
     height, thick = rng.uniform(0.36, 0.52), rng.uniform(0.02, 0.13)
     seat_shape = rng.choice(["box", "round", "cushion"], p=[0.5, 0.2, 0.3])
@@ -33,6 +34,67 @@ def chair(rng: np.random.Generator) -> Pieces:
     pieces += _chair_base(rng, style, width, depth, height - thick / 2)
     if rng.random() < 0.45:
         pieces += _chair_arms(rng, width, depth, height)
+    return pieces
+
+
+def _folding_chair(rng: np.random.Generator) -> Pieces:
+    """Front legs that run up into the back, rear legs that cross them under the seat."""
+    x, seat_y, top = rng.uniform(0.19, 0.25), rng.uniform(0.4, 0.48), rng.uniform(0.74, 0.95)
+    radius, lean = rng.uniform(0.009, 0.018), rng.uniform(0.3, 0.6)
+    depth, thick = rng.uniform(0.34, 0.44), rng.uniform(0.012, 0.05)
+    front_z = rng.uniform(0.12, 0.24)
+    narrow = rng.uniform(0.75, 0.95)
+
+    def front(y: float) -> np.ndarray:
+        return np.array([x, y, front_z - lean * y])
+
+    top_bend = front(top) - [0, 0, 0.02]
+    pieces: Pieces = []
+    rear_foot, rear_top = np.array([x * narrow, 0, front_z - lean * seat_y - 0.28]), np.array([x * narrow, seat_y, front_z])
+    for side in (-1, 1):
+        flip = np.array([side, 1, 1])
+        pieces.append(("leg", cylinder(front(0) * flip, front(seat_y) * flip, radius)))
+        pieces.append(("back", cylinder(front(seat_y) * flip, top_bend * flip, radius)))
+        pieces.append(("leg", cylinder(rear_foot * flip, rear_top * flip, radius)))
+    for share in rng.uniform(0.1, 0.5, rng.integers(1, 3)):
+        bar = front(share * seat_y)
+        pieces.append(("leg", cylinder(bar, bar * [-1, 1, 1], radius * 0.8)))
+        bar = rear_foot + (rear_top - rear_foot) * share
+        pieces.append(("leg", cylinder(bar, bar * [-1, 1, 1], radius * 0.8)))
+    middle = front(seat_y)[2] + depth * rng.uniform(0.2, 0.4)
+    shape = str(rng.choice(["box", "cushion"]))
+    pieces.append(("seat", _slab(shape, 2 * x * rng.uniform(0.9, 1.05), depth, thick, seat_y).moved(offset=(0, 0, middle))))
+    tall = rng.uniform(0.12, 0.3)
+    panel = np.array([2 * x * rng.uniform(0.95, 1.15), tall, rng.uniform(0.012, 0.05)])
+    turn, at = rotation(0, -np.arctan(lean)), front(top - tall / 2) * [0, 1, 1]
+    is_soft = rng.random() < 0.6
+    back = superellipsoid(panel / 2, vertical=0.4, horizontal=0.3) if is_soft else box(panel)
+    return [*pieces, ("back", back.moved(turn, at))]
+
+
+def _upholstered_chair(rng: np.random.Generator) -> Pieces:
+    """A thick seat between thick arms, a high or low back, short legs or none."""
+    width, depth, low = rng.uniform(0.5, 0.75), rng.uniform(0.5, 0.75), rng.uniform(0.0, 0.2)
+    seat_tall, soft = rng.uniform(0.18, 0.36), rng.uniform(0.1, 0.6)
+    top = low + seat_tall
+
+    def block(size: tuple[float, float, float], center: tuple[float, float, float]) -> Solid:
+        return superellipsoid(np.asarray(size) / 2, center, soft, soft) if soft > 0.2 else box(size, center)
+
+    pieces: Pieces = [("seat", block((width, seat_tall, depth), (0, low + seat_tall / 2, 0)))]
+    back = (width * rng.uniform(0.9, 1.05), rng.uniform(0.35, 0.75), rng.uniform(0.08, 0.2))
+    lean = rotation(0, -rng.uniform(0, 0.35))
+    pieces.append(("back", block(back, (0, back[1] / 2, 0)).moved(lean, (0, top - 0.05, -depth / 2 + back[2] / 2))))
+    if rng.random() < 0.75:
+        arm, rise = rng.uniform(0.06, 0.18), rng.uniform(0.1, 0.25)
+        for side in (-1, 1):
+            x = side * (width + arm) / 2
+            pieces.append(("arm", block((arm, seat_tall + rise, depth), (x, low + (seat_tall + rise) / 2, 0))))
+    foot = rng.uniform(0.6, 1.0)
+    for a in (-1, 1):
+        for b in (-1, 1):
+            at = np.array([a * width * 0.42, low + 0.03, b * depth * 0.42])
+            pieces.append(("leg", cylinder(at * [1, 0, 1], at, 0.025 * foot, 0.025)))
     return pieces
 
 
@@ -94,14 +156,16 @@ def _chair_base(rng: np.random.Generator, style: str, width: float, depth: float
         if rng.random() < 0.4:
             y = height * rng.uniform(0.25, 0.6)
             solids += [cylinder((a, y, -z), (a, y, z), radius * 0.7) for a in (-x, x)]
+            if rng.random() < 0.5:
+                solids += [cylinder((-x, y + 0.03, b), (x, y + 0.03, b), radius * 0.7) for b in (-z, z)[: rng.integers(1, 3)]]
     elif style == "sled":
         for a in (-x, x):
             path = np.array([[a, height, z], [a, radius, z], [a, radius, -z], [a, height, -z]])
-            solids.append(tube(_rounded(path, 0.05), radius))
+            solids.append(tube(rounded_path(path, 0.05), radius))
     elif style == "cantilever":
         for a in (-x, x):
             path = np.array([[a, height, -z], [a, height - radius, z], [a, radius, z], [a, radius, -z]])
-            solids.append(tube(_rounded(path, 0.06), radius))
+            solids.append(tube(rounded_path(path, 0.06), radius))
         solids.append(cylinder((-x, radius, -z), (x, radius, -z), radius))
     elif style == "pedestal":
         solids.append(lathe([(0, 0), (0.2, 0), (0.2, 0.015), (0.03, 0.05), (0.025, height * 0.7), (0.1, height), (0, height)]))
@@ -132,7 +196,7 @@ def _chair_arms(rng: np.random.Generator, width: float, depth: float, height: fl
             pieces.append(("arm", cylinder((x, height, depth * 0.35), (x, height + rise, depth * 0.35), radius * 0.6)))
         else:
             path = [[x, height, depth * 0.3], [x, height + rise, depth * 0.4], [x, height + rise, -depth * 0.45]]
-            pieces.append(("arm", tube(_rounded(np.array(path), 0.06), radius * 0.8)))
+            pieces.append(("arm", tube(rounded_path(np.array(path), 0.06), radius * 0.8)))
     return pieces
 
 
@@ -174,7 +238,7 @@ def table(rng: np.random.Generator) -> Pieces:
     else:
         for a in (-x, x):
             path = np.array([[a, under, z], [a, radius, z], [a, radius, -z], [a, under, -z]])
-            pieces.append(("leg", tube(_rounded(path, 0.03), radius * 0.7)))
+            pieces.append(("leg", tube(rounded_path(path, 0.03), radius * 0.7)))
     if style == "legs" and rng.random() < 0.3:
         pieces.append(("support", box((2 * x, 0.02, 2 * z), (0, under * rng.uniform(0.2, 0.5), 0))))
     if style in ("legs", "panels") and rng.random() < 0.3 and tall > 0.5:
@@ -252,149 +316,3 @@ def sofa(rng: np.random.Generator) -> Pieces:
             ("leg", cylinder((a * x, 0, b * z), (a * x, low, b * z), radius * 0.7, radius)) for a in (-1, 1) for b in (-1, 1)
         ]
     return pieces
-
-
-def bathtub(rng: np.random.Generator) -> Pieces:
-    """Built-in, oval free-standing, claw-foot and corner tubs; their hollow is a second surface inside the first."""
-    long, wide, tall = rng.uniform(1.3, 2.0), rng.uniform(0.65, 0.95), rng.uniform(0.4, 0.65)
-    style = rng.choice(["built", "oval", "claw", "corner"], p=[0.45, 0.25, 0.18, 0.12])
-    rim = rng.uniform(0.03, 0.14)
-    depth = tall * rng.uniform(0.65, 0.92)
-    if style == "corner":
-        wide = long * rng.uniform(0.75, 1.0)
-    outer_exponent = {
-        "built": 0.08,
-        "oval": rng.uniform(0.6, 1.0),
-        "claw": rng.uniform(0.5, 0.9),
-        "corner": rng.uniform(0.3, 0.6),
-    }[style]
-    inner_exponent = max(outer_exponent, rng.uniform(0.2, 0.9))
-    shrink = 1.0 if style == "built" else rng.uniform(0.6, 0.9)
-    lift = rng.uniform(0.08, 0.18) if style == "claw" else 0.0
-    flare = rng.uniform(0.02, 0.06) if style != "built" and rng.random() < 0.6 else 0.0
-    pieces: Pieces = [
-        (
-            "basin",
-            _basin(long, wide, tall, rim, depth, outer_exponent, inner_exponent, shrink, flare, rng).moved(offset=(0, lift, 0)),
-        )
-    ]
-    if style == "claw":
-        for a in (-1, 1):
-            for b in (-1, 1):
-                top = (a * long * 0.3, lift + 0.06, b * wide * 0.27)
-                pieces.append(
-                    (
-                        "foot",
-                        tube(
-                            np.array(
-                                [top, (a * long * 0.36, lift * 0.6, b * wide * 0.33), (a * long * 0.33, 0, b * wide * 0.3)]
-                            ),
-                            0.035,
-                        ),
-                    )
-                )
-    if rng.random() < 0.25:
-        x = -long / 2 + rim * 0.5
-        path = np.array([[x, tall + lift, 0], [x, tall + lift + 0.14, 0], [x + 0.12, tall + lift + 0.15, 0]])
-        pieces.append(("tap", tube(_rounded(path, 0.03), 0.015)))
-    return pieces
-
-
-def _basin(
-    long: float, wide: float, tall: float, rim: float, depth: float, outer: float, inner: float, shrink: float, flare: float,
-    rng: np.random.Generator,
-) -> Solid:  # fmt: skip
-    """A vessel as one surface: up the outside, over the rim, down the inside."""
-
-    def ring(half_x: float, half_z: float, y: float, exponent: float, shift: float = 0.0) -> np.ndarray:
-        flat = ellipse(half_x, half_z, 40, exponent)
-        return np.stack([flat[:, 0] + shift, np.full(40, y), flat[:, 1]], 1)
-
-    slope = rng.uniform(0.55, 0.95)
-    shift = rng.uniform(0, 0.08) * long
-    half_x, half_z = long / 2, wide / 2
-    rings = [
-        ring(half_x * shrink, half_z * shrink, 0, outer),
-        ring(half_x * (1 + shrink) / 2, half_z * (1 + shrink) / 2, tall * 0.5, outer),
-        ring(half_x, half_z, tall - 0.03, outer),
-        ring(half_x + flare, half_z + flare, tall, outer),
-        ring(half_x - rim, half_z - rim, tall, inner),
-        ring((half_x - rim) * (1 + slope) / 2, (half_z - rim) * (1 + slope) / 2, tall - depth * 0.5, inner, shift / 2),
-        ring((half_x - rim) * slope, (half_z - rim) * slope, tall - depth, inner, shift),
-    ]
-
-    return loft(rings)
-
-
-def toilet(rng: np.random.Generator) -> Pieces:
-    """Floor-standing and wall-hung toilets, with a tank or without, the lid open, closed or away."""
-    long, wide, height = rng.uniform(0.4, 0.56), rng.uniform(0.34, 0.42), rng.uniform(0.36, 0.46)
-    exponent = rng.uniform(0.6, 1.0)
-    front = rng.uniform(1.0, 1.3)
-
-    def oval(scale: float, y: float, shift: float = 0.0) -> np.ndarray:
-        flat = ellipse(wide / 2 * scale, long / 2 * scale, 32, exponent)
-        flat[:, 1] = np.where(flat[:, 1] > 0, flat[:, 1] * front, flat[:, 1])
-        return np.stack([flat[:, 0], np.full(32, y), flat[:, 1] + shift], 1)
-
-    depth, neck = rng.uniform(0.12, 0.24), rng.uniform(0.35, 0.75)
-    bowl_low = height * rng.uniform(0.3, 0.5)
-    back = -long * rng.uniform(0.05, 0.15)
-    bowl = [oval(neck, bowl_low, back), oval(0.85, height * 0.75, back / 2), oval(1.0, height - 0.02), oval(1.0, height)]
-    bowl += [oval(0.78, height), oval(0.66, height - depth / 2), oval(0.3, height - depth)]
-    pieces: Pieces = [("bowl", loft(bowl))]
-    if rng.random() < 0.85:
-        foot = rng.uniform(neck, 0.95)
-        pieces.append(("foot", loft([oval(foot, 0, back), oval(foot * 0.95, 0.04, back), oval(neck, bowl_low, back)])))
-    if rng.random() < 0.6:
-        pieces.append(
-            ("foot", box((wide * rng.uniform(0.4, 0.9), height * 0.95, long * 0.3), (0, height * 0.475, -long * 0.5)))
-        )
-    seat_thick = rng.uniform(0.015, 0.04)
-    pieces.append(("seat", _ring_of(oval(1.02, 0), oval(0.72, 0), seat_thick).moved(offset=(0, height, 0))))
-    lid = rng.choice(["open", "closed", "none"], p=[0.45, 0.35, 0.2])
-    if lid != "none":
-        cover = loft([oval(1.02, 0), oval(1.0, 0.02)])
-        hinge = -long / 2
-        if lid == "open":
-            cover = cover.moved(offset=(0, 0, -hinge)).moved(
-                rotation(0, -rng.uniform(1.5, 1.85)), (0, height + seat_thick, hinge + 0.02)
-            )
-        else:
-            cover = cover.moved(offset=(0, height + seat_thick, 0))
-        pieces.append(("seat", cover))
-    if rng.random() < 0.85:
-        tank_wide, tank_tall, tank_deep = rng.uniform(0.36, 0.54), rng.uniform(0.28, 0.42), rng.uniform(0.14, 0.24)
-        z, y = -long / 2 - tank_deep / 2 + 0.02, height + tank_tall / 2 - rng.uniform(0.0, 0.1)
-        if rng.random() < 0.4:
-            pieces.append(("tank", superellipsoid((tank_wide / 2, tank_tall / 2, tank_deep / 2), (0, y, z), 0.2, 0.25)))
-        else:
-            pieces.append(("tank", box((tank_wide, tank_tall, tank_deep), (0, y, z), rng.uniform(1.0, 1.15))))
-        pieces.append(("tank", box((tank_wide * 1.12, 0.03, tank_deep * 1.15), (0, y + tank_tall / 2 + 0.015, z))))
-    return pieces
-
-
-def _ring_of(outer: np.ndarray, inner: np.ndarray, thick: float) -> Solid:
-    """A flat ring between two outlines [K, 3], as one closed surface."""
-    count = len(outer)
-    up = np.array([0, thick, 0])
-    vertices = np.concatenate([outer, outer + up, inner + up, inner])
-    here = np.arange(count)
-    after = (here + 1) % count
-    faces = []
-    for level in range(4):
-        a, b = level * count + here, level * count + after
-        c, d = (level + 1) % 4 * count + here, (level + 1) % 4 * count + after
-        faces += [np.stack([a, b, d], 1), np.stack([a, d, c], 1)]
-    return outward(Solid(vertices, np.concatenate(faces)))
-
-
-def _rounded(path: np.ndarray, radius: float) -> np.ndarray:
-    """A path [K, 3] with its corners cut to quarter turns."""
-    points = [path[0]]
-    for before, corner, after in zip(path[:-2], path[1:-1], path[2:], strict=True):
-        reach = [min(radius, np.linalg.norm(end - corner) / 2.1) for end in (before, after)]
-        a = corner + (before - corner) / np.linalg.norm(before - corner) * reach[0]
-        b = corner + (after - corner) / np.linalg.norm(after - corner) * reach[1]
-        points += [(1 - t) ** 2 * a + 2 * t * (1 - t) * corner + t**2 * b for t in np.linspace(0, 1, 5)]
-    return np.array([*points, path[-1]])

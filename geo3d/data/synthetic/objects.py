@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from geo3d.data.synthetic.furniture import Pieces
-from geo3d.data.synthetic.primitives import Solid, box, cylinder, ellipse, lathe, loft, prism, rotation, superellipsoid, tube
+from geo3d.data.synthetic.primitives import (
+    Pieces,
+    Solid,
+    box,
+    cylinder,
+    ellipse,
+    lathe,
+    loft,
+    prism,
+    ring_of,
+    rotation,
+    rounded_path,
+    superellipsoid,
+    tube,
+)
 
 
 def bottle(rng: np.random.Generator) -> Pieces:
@@ -28,10 +43,24 @@ def bottle(rng: np.random.Generator) -> Pieces:
             ),
         )
     )
+    if rng.random() < 0.25:  # a collar
+        y = top + neck_tall * rng.uniform(0.3, 0.7)
+        pieces.append(("neck", cylinder((0, y, 0), (0, y + 0.02, 0), neck * 1.25)))
+    if rng.random() < 0.12:
+        pieces.append(("body", tube(_bottle_handle(radius, neck, tall, top), 0.025)))
     cap = neck * rng.uniform(1.05, 1.4)
-    if rng.random() < 0.75:
+    if rng.random() < 0.12:
+        end = top + neck_tall + 0.1
+        spout = np.array([[0, top + neck_tall * 0.9, 0], [0, end, 0], [0, end - 0.01, rng.uniform(0.08, 0.15)]])
+        pieces.append(("cap", tube(spout, rng.uniform(0.012, 0.025))))
+    elif rng.random() < 0.75:
         pieces.append(("cap", cylinder((0, top + neck_tall * 0.75, 0), (0, top + neck_tall + rng.uniform(0.03, 0.12), 0), cap)))
     return pieces
+
+
+def _bottle_handle(radius: float, neck: float, tall: float, top: float) -> np.ndarray:
+    path = [[neck, top + 0.01, 0], [radius * 1.25, top, 0], [radius * 1.3, tall * 0.75, 0], [radius * 0.95, tall * 0.65, 0]]
+    return rounded_path(np.array(path), 0.05)
 
 
 def _squared(profile: list[tuple[float, float]], exponent: float) -> Solid:
@@ -57,15 +86,41 @@ def mug(rng: np.random.Generator) -> Pieces:
     inside = [(outer(y) - wall, y) for y in heights[::-1] if y > floor]
     bottom = outer(floor) - wall
     pieces: Pieces = [("cup", lathe([(0, 0), *outside, *inside, (bottom, floor), (0, floor)]))]
-    reach, low, high = rng.uniform(0.15, 0.32), rng.uniform(0.12, 0.3) * tall, rng.uniform(0.68, 0.9) * tall
-    thick = rng.uniform(0.025, 0.06)
-    turns = np.linspace(-np.pi / 2, np.pi / 2, 13)
-    style = rng.uniform(0.35, 1.0)
-    x = reach * np.sign(np.cos(turns)) * np.abs(np.cos(turns)) ** style
-    y = (low + high) / 2 + (high - low) / 2 * np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** style
+    if rng.random() < 0.2:  # a foot, and a rim
+        pieces.append(("cup", lathe([(0, -0.03), (bottom, -0.03), (bottom * 0.95, 0.002), (0, 0.002)])))
+    if rng.random() < 0.15:
+        edge = outer(tall)
+        circle = ellipse(1, 1, 28)
+        outline = np.stack([circle[:, 0], np.zeros(28), circle[:, 1]], 1)
+        pieces.append(
+            ("cup", ring_of(outline * (edge + 0.02), outline * (edge - wall), 0.04).moved(offset=(0, tall - 0.03, 0)))
+        )
+    style = str(rng.choice(["round", "square", "ear", "bars"], p=[0.5, 0.2, 0.2, 0.1]))
+    return pieces + _mug_handle(rng, style, tall, wall, outer)
+
+
+def _mug_handle(rng: np.random.Generator, style: str, tall: float, wall: float, outer: Callable[[float], float]) -> Pieces:
+    reach, low, high = rng.uniform(0.15, 0.36), rng.uniform(0.08, 0.3) * tall, rng.uniform(0.66, 0.94) * tall
+    thick = rng.uniform(0.02, 0.06)
+    if style in ("square", "bars"):
+        start, x = (outer(low) - wall * 0.6, outer(high) - wall * 0.6), max(outer(low), outer(high)) + reach
+        corners = np.array([[start[0], low, 0], [x, low, 0], [x, high, 0], [start[1], high, 0]])
+        if style == "square":
+            return [("handle", tube(rounded_path(corners, rng.uniform(0.03, 0.15)), thick))]
+        wide = rng.uniform(0.04, 0.12)
+        bars: Pieces = [("handle", box((0.05, high - low + 0.05, wide), (x, (low + high) / 2, 0)))]
+        for y in (low, high):
+            inner = outer(y) - wall * 0.6
+            bars.append(("handle", box((x - inner, 0.05, wide), ((x + inner) / 2, y, 0))))
+        return bars
+    turns = np.linspace(-np.pi / 2, np.pi / 2, 13 if style == "round" else 17)
+    curve = rng.uniform(0.35, 1.0)
+    x = reach * np.abs(np.cos(turns)) ** curve
+    if style == "ear":
+        x = x * (1 + 0.5 * np.sin(turns))  # wider at the top
+    y = (low + high) / 2 + (high - low) / 2 * np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** curve
     start = np.array([outer(height) - wall * 0.6 for height in y])
-    pieces.append(("handle", tube(np.stack([start + x, y, np.zeros(13)], 1), thick)))
-    return pieces
+    return [("handle", tube(np.stack([start + x, y, np.zeros(len(x))], 1), thick))]
 
 
 def lamp(rng: np.random.Generator) -> Pieces:
@@ -166,6 +221,13 @@ def guitar(rng: np.random.Generator) -> Pieces:
             at = np.array([side * head_wide / 2, top + head_tall * y, front * 0.7])
             pieces.append(("head", cylinder(at, at + [side * 0.05, 0, 0], 0.012, sides=8)))
     pieces.append(("body", box((0.2, 0.03, 0.03), (0, -long * rng.uniform(0.15, 0.25), front + 0.01))))
+    if is_acoustic and rng.random() < 0.4:
+        pieces.append(("body", cylinder((0, long * 0.1, front - 0.004), (0, long * 0.1, front + 0.004), 0.11)))
+    if not is_acoustic:
+        for y in rng.uniform(-0.15, 0.2, rng.integers(1, 4)) * long:
+            pieces.append(("body", box((0.16, 0.05, 0.02), (0, y, front + 0.008))))
+        for x in rng.uniform(0.1, 0.2, rng.integers(0, 3)):
+            pieces.append(("body", cylinder((x, -0.3 * long, front), (x, -0.3 * long, front + 0.025), 0.02, sides=10)))
     return pieces
 
 
@@ -189,6 +251,11 @@ def knife(rng: np.random.Generator) -> Pieces:
     long, grip = rng.uniform(0.35, 0.6), rng.uniform(0.04, 0.07)
     soft = rng.uniform(0.2, 0.6)
     pieces.append(("handle", superellipsoid((long / 2, grip, grip * 0.6), (-long / 2, 0, 0), soft, soft)))
+    if rng.random() < 0.35:
+        for x in np.linspace(-0.8, -0.2, rng.integers(2, 4)) * long:
+            pieces.append(("handle", cylinder((x, 0, -grip * 0.62), (x, 0, grip * 0.62), 0.012, sides=10)))
+    if rng.random() < 0.2:
+        pieces.append(("handle", superellipsoid((grip * 0.9, grip * 1.1, grip * 0.7), (-long, 0, 0), 0.8)))
     if style == "dagger" or rng.random() < 0.25:
         pieces.append(("handle", box((0.04, tall * rng.uniform(1.2, 1.8), 0.06), (0, 0, 0))))
     return pieces
@@ -216,20 +283,27 @@ def cap(rng: np.random.Generator) -> Pieces:
         rows.append(np.stack([x, y, np.cos(angles) * deep + far - deep], 1))
     sheet = np.concatenate([*rows])
     pieces.append(("peak", _thick_sheet(sheet.reshape(5, 15, 3), thick)))
+    if rng.random() < 0.25:  # a band around the edge
+        edge = ellipse(wide, deep, 28)
+        outline = np.stack([edge[:, 0], np.zeros(28), edge[:, 1]], 1)
+        pieces.append(("panels", ring_of(outline * 1.02, outline * 0.97, rng.uniform(0.04, 0.1))))
     if rng.random() < 0.6:
         pieces.append(("panels", superellipsoid((0.03, 0.02, 0.03), (0, tall + 0.005, 0))))
     return pieces
 
 
 def _thick_sheet(grid: np.ndarray, thick: float) -> Solid:
-    """A grid of points [R, C, 3] as a sheet with a top and a bottom."""
+    """A grid of points [R, C, 3], rows towards +z and columns towards +x, as a closed sheet with a top and a bottom."""
     rows, columns, _ = grid.shape
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
     top = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
     count = rows * columns
+    around = np.concatenate([index[0, :-1], index[:-1, -1], index[-1, :0:-1], index[:0:-1, 0]])
+    after = np.roll(around, -1)
+    edge = np.concatenate([np.stack([around, after, after + count], 1), np.stack([around, after + count, around + count], 1)])
     vertices = np.concatenate([grid.reshape(-1, 3) + [0, thick / 2, 0], grid.reshape(-1, 3) - [0, thick / 2, 0]])
-    return Solid(vertices, np.concatenate([top, top[:, ::-1] + count]))
+    return Solid(vertices, np.concatenate([top, top[:, ::-1] + count, edge]))
 
 
 def laptop(rng: np.random.Generator) -> Pieces:

@@ -1,62 +1,10 @@
-"""Airplanes, cars, rockets and skateboards. Each function draws one object as (part, solid) pairs, y up, front towards +z."""
+"""Cars, rockets and skateboards. Each function draws one object as (part, solid) pairs, y up, front towards +z."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.furniture import Pieces
-from geo3d.data.synthetic.primitives import Solid, box, cylinder, ellipse, lathe, loft, rotation, superellipsoid
-
-
-def airplane(rng: np.random.Generator) -> Pieces:
-    """Airliners, business jets, propeller airplanes, fighters and deltas."""
-    style = rng.choice(["airliner", "business", "propeller", "fighter", "delta"], p=[0.4, 0.15, 0.15, 0.2, 0.1])
-    long = 2.0
-    radius = {"airliner": 0.11, "business": 0.1, "propeller": 0.12, "fighter": 0.09, "delta": 0.07}[style] * rng.uniform(
-        0.8, 1.25
-    )
-    pieces: Pieces = [("body", _fuselage(rng, long, radius, rng.uniform(0.85, 1.15)))]
-    span = {"airliner": 0.95, "business": 0.8, "propeller": 0.95, "fighter": 0.55, "delta": 0.6}[style] * rng.uniform(0.85, 1.2)
-    chord = {"airliner": 0.42, "business": 0.36, "propeller": 0.3, "fighter": 0.6, "delta": 1.2}[style] * rng.uniform(0.85, 1.2)
-    sweep = {"airliner": 0.55, "business": 0.4, "propeller": 0.03, "fighter": 0.55, "delta": 0.95}[style] * rng.uniform(
-        0.8, 1.2
-    )
-    tip = {"airliner": 0.28, "business": 0.35, "propeller": 0.7, "fighter": 0.25, "delta": 0.08}[style] * rng.uniform(0.8, 1.2)
-    dihedral = rng.uniform(-0.02, 0.14)
-    at_y = radius * (rng.choice([-0.5, 0.0, 0.85], p=[0.6, 0.25, 0.15]))
-    at_z = rng.uniform(-0.05, 0.2) - (0.25 if style == "delta" else 0.0)
-    thick = rng.uniform(0.05, 0.13)
-    wing = _wing(span, chord, tip, sweep, dihedral, thick).moved(offset=(radius * 0.4, at_y, at_z))
-    pieces += [("wing", wing), ("wing", wing.mirrored(0))]
-    if rng.random() < 0.3 and style in ("airliner", "business"):
-        end = np.array([radius * 0.4 + span, at_y + dihedral * span, at_z - sweep * span])
-        winglet = _wing(0.12, chord * tip, 0.5, 0.6, 0, thick).moved(rotation(2, np.pi / 2 - 0.2), end)
-        pieces += [("wing", winglet), ("wing", winglet.mirrored(0))]
-    pieces += _empennage(rng, style, long, radius, thick)
-    pieces += _engines(rng, style, long, radius, span, sweep, dihedral, at_y, at_z, chord)
-    if style in ("fighter", "propeller") and rng.random() < 0.7:
-        pieces.append(("body", superellipsoid((radius * 0.6, radius * 0.6, 0.22), (0, radius * 0.8, rng.uniform(0.2, 0.5)))))
-    return pieces
-
-
-def _fuselage(rng: np.random.Generator, long: float, radius: float, flat: float) -> Solid:
-    nose, tail = rng.uniform(0.12, 0.4), rng.uniform(0.35, 0.8)
-    end = rng.uniform(0.05, 0.35)
-    stations = np.linspace(-long / 2, long / 2, 25)
-    rings = []
-    for z in stations:
-        from_nose, from_tail = (long / 2 - z) / nose, (z + long / 2) / tail
-        scale = min(1.0, np.sqrt(max(0.0, 1 - (1 - min(from_nose, 1)) ** 2)), end + (1 - end) * min(from_tail, 1) ** 0.8)
-        lift = radius * 0.6 * (1 - min(from_tail, 1)) ** 1.5
-        outline = ellipse(radius * max(scale, 0.03), radius * flat * max(scale, 0.03), 20)
-        rings.append(np.stack([outline[:, 0], -outline[:, 1] + lift, np.full(20, z)], 1))
-    thick_at = [ring[:, 0].max() for ring in rings]
-
-    def inside(points: np.ndarray) -> np.ndarray:
-        width = np.interp(points[:, 2], stations, thick_at)
-        return (np.abs(points[:, 2]) < long / 2) & (np.hypot(points[:, 0], points[:, 1] / flat) < 0.9 * width)
-
-    return loft(rings, inside)
+from geo3d.data.synthetic.primitives import Pieces, Solid, box, cylinder, ellipse, lathe, loft, rotation, superellipsoid
 
 
 def _wing(span: float, chord: float, tip: float, sweep: float, dihedral: float, thick: float) -> Solid:
@@ -68,77 +16,6 @@ def _wing(span: float, chord: float, tip: float, sweep: float, dihedral: float, 
         x = np.full(14, span * t)
         rings.append(np.stack([x, profile[:, 1] * c + dihedral * span * t, profile[:, 0] * c - sweep * span * t], 1))
     return loft(rings)
-
-
-def _empennage(rng: np.random.Generator, style: str, long: float, radius: float, thick: float) -> Pieces:
-    at_z = -long / 2 + rng.uniform(0.12, 0.3)
-    tall = rng.uniform(0.25, 0.45) * (0.8 if style == "delta" else 1.0)
-    chord = rng.uniform(0.22, 0.38)
-    sweep = rng.uniform(0.3, 0.9) if style != "propeller" else rng.uniform(0.1, 0.4)
-    fin = _wing(tall, chord, rng.uniform(0.35, 0.7), sweep, 0, thick)
-    pieces: Pieces = []
-    if style == "fighter" and rng.random() < 0.45:
-        fin = fin.moved(rotation(2, np.pi / 2 - rng.uniform(0.1, 0.4)), (radius * 0.7, 0, at_z))
-        pieces += [("tail", fin), ("tail", fin.mirrored(0))]
-    else:
-        pieces.append(("tail", fin.moved(rotation(2, np.pi / 2), (0, radius * 0.5, at_z))))
-    if style == "delta":
-        return pieces
-    height = radius * 0.3
-    if rng.random() < (0.6 if style == "business" else 0.15):
-        height = radius * 0.5 + tall * 0.95
-        at_z -= sweep * tall
-    stabilizer = _wing(rng.uniform(0.25, 0.42), chord * rng.uniform(0.7, 1.0), rng.uniform(0.35, 0.7), sweep * 0.8, 0.05, thick)
-    stabilizer = stabilizer.moved(offset=(0.02, height, at_z))
-    return [*pieces, ("tail", stabilizer), ("tail", stabilizer.mirrored(0))]
-
-
-def _engines(
-    rng: np.random.Generator, style: str, long: float, radius: float, span: float, sweep: float, dihedral: float,
-    at_y: float, at_z: float, chord: float,
-) -> Pieces:  # fmt: skip
-    pieces: Pieces = []
-    size = rng.uniform(0.04, 0.075)
-    if style == "airliner":
-        places = rng.choice([1, 2], p=[0.65, 0.35])
-        for place in np.linspace(0.32, 0.62, 2)[:places]:
-            x = radius * 0.4 + span * place
-            z = at_z - sweep * span * place + chord * 0.35
-            pod = _nacelle(size, size * rng.uniform(3, 5)).moved(offset=(x, at_y + dihedral * span * place - size * 1.3, z))
-            pieces += [("engine", pod), ("engine", pod.mirrored(0))]
-    elif style == "business":
-        pod = _nacelle(size, size * rng.uniform(4, 6)).moved(offset=(radius + size * 1.2, radius * 0.5, -long / 2 + 0.5))
-        pieces += [("engine", pod), ("engine", pod.mirrored(0))]
-    elif style == "propeller":
-        hubs = [np.array([0, 0, long / 2])]
-        if rng.random() < 0.4:
-            hub = np.array([radius * 0.4 + span * 0.35, at_y, at_z + chord * 0.6])
-            hubs = [hub, hub * [-1, 1, 1]]
-            pieces += [("engine", _nacelle(size, size * 5).moved(offset=hub - [0, 0, size * 2.4])) for hub in hubs]
-        turn, blades = rng.uniform(0, np.pi), rng.integers(2, 5)
-        for hub in hubs:
-            for angle in turn + np.arange(blades) * 2 * np.pi / blades:
-                blade = box((0.045, rng.uniform(0.2, 0.3), 0.012), (0, 0.12, 0)).moved(rotation(2, angle), hub)
-                pieces.append(("engine", blade))
-    elif style == "fighter" and rng.random() < 0.5:
-        pod = box((radius, radius * 1.2, 0.6), (radius * 1.1, -radius * 0.2, 0.1))
-        pieces += [("engine", pod), ("engine", pod.mirrored(0))]
-    else:
-        pieces.append(("engine", cylinder((0, 0, -long / 2 + 0.1), (0, 0, -long / 2 - 0.06), radius * 0.6, radius * 0.5)))
-    return pieces
-
-
-def _nacelle(size: float, long: float) -> Solid:
-    """A turbine along z about the origin, open in front."""
-    profile = [
-        (0, -long / 2),
-        (size * 0.6, -long / 2),
-        (size, 0),
-        (size * 0.95, long / 2),
-        (size * 0.75, long / 2),
-        (0, long * 0.3),
-    ]
-    return lathe(profile, sides=16).moved(rotation(0, np.pi / 2))
 
 
 def car(rng: np.random.Generator) -> Pieces:
@@ -235,9 +112,18 @@ def skateboard(rng: np.random.Generator) -> Pieces:
         square = np.array([[-width, -thick / 2], [width, -thick / 2], [width, thick / 2], [-width, thick / 2]])
         rings.append(np.stack([square[:, 0], square[:, 1] + deck_y + lift, np.full(4, z)], 1))
     pieces: Pieces = [("deck", loft(rings))]
-    axle = half * rng.uniform(0.5, 0.62)
+    axle = half * rng.uniform(0.45, 0.66)
+    truck, riser = str(rng.choice(["block", "cone", "plate"])), rng.random() < 0.4
     for z in (-axle, axle):
-        pieces.append(("truck", box((0.1, deck_y - wheel, 0.1), (0, (deck_y + wheel) / 2, z))))
+        if truck == "block":
+            pieces.append(("truck", box((0.1, deck_y - wheel, 0.1), (0, (deck_y + wheel) / 2, z))))
+        elif truck == "cone":
+            pieces.append(("truck", cylinder((0, wheel, z), (0, deck_y, z), 0.03, 0.07)))
+        else:
+            pieces.append(("truck", box((wide * 0.5, (deck_y - wheel) * 0.5, 0.14), (0, deck_y * 0.75 + wheel * 0.25, z))))
+            pieces.append(("truck", cylinder((0, wheel, z), (0, deck_y, z), 0.025)))
+        if riser:
+            pieces.append(("truck", box((0.14, 0.025, 0.2), (0, deck_y - thick / 2 - 0.012, z))))
         pieces.append(("truck", cylinder((-wide * 0.42, wheel, z), (wide * 0.42, wheel, z), 0.02)))
         for x in (-1, 1):
             pieces.append(("wheel", cylinder((x * wide * 0.32, wheel, z), (x * wide * 0.5, wheel, z), wheel)))
