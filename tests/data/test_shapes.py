@@ -235,6 +235,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
         ({"size": 1, "num_points": 0}, "at least 1"),
         ({"size": 1, "categories": ("chair", "unicorn")}, "got unicorn"),
         ({"size": 1, "categories": ()}, "got none"),
+        ({"size": 1, "categories": ("chair", "chair")}, "must differ, got chair, chair"),
     ],
 )
 def test_bad_requests(tmp_path, options, message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from geo3d.data.synthetic.primitives import (
@@ -19,6 +21,7 @@ from geo3d.data.synthetic.primitives import (
 )
 
 SIDES = 40  # of a basin
+Oval = Callable[..., np.ndarray]  # (scale, y, shift along z = 0) -> ring [K, 3] in the outline of a bowl
 
 
 def bathtub(rng: np.random.Generator) -> Pieces:
@@ -51,8 +54,9 @@ def _basin(rng: np.random.Generator, style: str, long: float, wide: float, tall:
         style, rng.uniform(0.06, 1.0)
     )
     inner = max(outer, rng.choice([0.12, rng.uniform(0.2, 0.9)]))
-    shrink = 1.0 if style == "built" else rng.uniform(0.6, 1.0)
-    slope, shift = rng.uniform(0.55, 0.99), rng.uniform(-0.08, 0.08) * long
+    shrink = 1.0 if style == "built" else rng.uniform(0.6, 0.85 if style == "claw" else 1.0)
+    slope = rng.uniform(0.88, 1.0) if rng.random() < 0.5 else rng.uniform(0.55, 0.9)  # steep walls, or slanted ones
+    shift = rng.uniform(-0.08, 0.08) * long if slope < 0.9 else 0.0
     depth = tall * rng.uniform(0.62, 0.97)
     lip = 0.0 if rng.random() < 0.4 else rng.uniform(0.01, 0.05)
     overhang = rng.uniform(0.03, 0.16) * wide if style == "inset" or (style != "built" and rng.random() < 0.5) else 0.0
@@ -145,7 +149,9 @@ def toilet(rng: np.random.Generator) -> Pieces:
     return pieces
 
 
-def _toilet_foot(rng, oval, wide: float, long: float, height: float, neck: float, low: float, back: float) -> Pieces:
+def _toilet_foot(
+    rng: np.random.Generator, oval: Oval, wide: float, long: float, height: float, neck: float, low: float, back: float
+) -> Pieces:
     """A skirt or a slim column on a flat base, and the pipe or box behind; none when it hangs on the wall."""
     pieces: Pieces = []
     style = rng.choice(["skirt", "column", "hung"], p=[0.5, 0.38, 0.12])
@@ -163,8 +169,9 @@ def _toilet_foot(rng, oval, wide: float, long: float, height: float, neck: float
     return pieces
 
 
-def _toilet_seat(rng, oval, long: float, height: float) -> Pieces:
-    thick, pieces = rng.uniform(0.012, 0.04), []
+def _toilet_seat(rng: np.random.Generator, oval: Oval, long: float, height: float) -> Pieces:
+    thick = rng.uniform(0.012, 0.04)
+    pieces: Pieces = []
     if rng.random() < 0.9:
         pieces.append(
             ("seat", ring_of(oval(1.02, 0), oval(rng.uniform(0.6, 0.75), 0), thick).moved(offset=(0, height + 0.004, 0)))

@@ -112,5 +112,5 @@ def _arm(rng: np.random.Generator, pose: str, side: int, shoulder: np.ndarray, b
     if rng.random() < 0.05:  # a stick or a tool
         aim = np.array([rng.uniform(-0.3, 0.3), rng.uniform(-1, 1), 1.0])
         ends = [wrist + 0.06 * lower + reach * aim / np.linalg.norm(aim) for reach in (-0.15, rng.uniform(0.3, 0.7))]
-        return [("arm", limb), ("arm", hand), ("arm", cylinder(*ends, rng.uniform(0.01, 0.02)))]
+        return [("arm", limb), ("arm", hand), ("arm", cylinder(ends[0], ends[1], rng.uniform(0.01, 0.02)))]
     return [("arm", limb), ("arm", hand)]

@@ -103,15 +103,17 @@ def _mug_handle(rng: np.random.Generator, style: str, tall: float, wall: float, 
     reach, low, high = rng.uniform(0.15, 0.36), rng.uniform(0.08, 0.3) * tall, rng.uniform(0.66, 0.94) * tall
     thick = rng.uniform(0.02, 0.06)
     if style in ("square", "bars"):
-        start, x = (outer(low) - wall * 0.6, outer(high) - wall * 0.6), max(outer(low), outer(high)) + reach
-        corners = np.array([[start[0], low, 0], [x, low, 0], [x, high, 0], [start[1], high, 0]])
+        out = max(outer(low), outer(high)) + reach
+        corners = np.array(
+            [[outer(low) - wall * 0.6, low, 0], [out, low, 0], [out, high, 0], [outer(high) - wall * 0.6, high, 0]]
+        )
         if style == "square":
             return [("handle", tube(rounded_path(corners, rng.uniform(0.03, 0.15)), thick))]
         wide = rng.uniform(0.04, 0.12)
-        bars: Pieces = [("handle", box((0.05, high - low + 0.05, wide), (x, (low + high) / 2, 0)))]
+        bars: Pieces = [("handle", box((0.05, high - low + 0.05, wide), (out, (low + high) / 2, 0)))]
         for y in (low, high):
             inner = outer(y) - wall * 0.6
-            bars.append(("handle", box((x - inner, 0.05, wide), ((x + inner) / 2, y, 0))))
+            bars.append(("handle", box((out - inner, 0.05, wide), ((out + inner) / 2, y, 0))))
         return bars
     turns = np.linspace(-np.pi / 2, np.pi / 2, 13 if style == "round" else 17)
     curve = rng.uniform(0.35, 1.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Inside = Callable[[np.ndarray], np.ndarray]
+Vector = Sequence[float] | np.ndarray  # three numbers
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Solid:
     inside: Inside | None = None
     is_closed: bool = True
 
-    def moved(self, rotation: np.ndarray | None = None, offset: Sequence[float] = (0, 0, 0)) -> Solid:
+    def moved(self, rotation: np.ndarray | None = None, offset: Vector = (0, 0, 0)) -> Solid:
         """The solid turned by a rotation [3, 3] about the origin, then shifted."""
         turn = np.eye(3) if rotation is None else rotation
         shift = np.asarray(offset, dtype=float)
@@ -68,7 +69,7 @@ def rotation(axis: int, angle: float) -> np.ndarray:
     return matrix
 
 
-def aligned(direction: Sequence[float]) -> np.ndarray:
+def aligned(direction: Vector) -> np.ndarray:
     """A rotation [3, 3] that takes y to a direction."""
     y = np.asarray(direction, dtype=float)
     y = y / np.linalg.norm(y)
@@ -107,7 +108,7 @@ def outward(solid: Solid) -> Solid:
     return solid if volume > 0 else Solid(solid.vertices, solid.faces[:, ::-1], solid.inside)
 
 
-def box(size: Sequence[float], center: Sequence[float] = (0, 0, 0), taper: float = 1.0) -> Solid:
+def box(size: Vector, center: Vector = (0, 0, 0), taper: float = 1.0) -> Solid:
     """A box of a size in x, y, z; its top is `taper` times as wide as its bottom."""
     hx, hy, hz = np.asarray(size, dtype=float) / 2
     square = np.array([[-hx, 0, hz], [hx, 0, hz], [hx, 0, -hz], [-hx, 0, -hz]])
@@ -120,9 +121,7 @@ def box(size: Sequence[float], center: Sequence[float] = (0, 0, 0), taper: float
     return loft([low, high], inside).moved(offset=center)
 
 
-def cylinder(
-    start: Sequence[float], end: Sequence[float], radius: float, end_radius: float | None = None, sides: int = 20
-) -> Solid:
+def cylinder(start: Vector, end: Vector, radius: float, end_radius: float | None = None, sides: int = 20) -> Solid:
     """A cylinder, or the frustum of a cone, between two points."""
     first, last = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     radii = (radius, radius if end_radius is None else end_radius)
@@ -139,9 +138,7 @@ def cylinder(
     return solid.moved(aligned(last - first), first)
 
 
-def superellipsoid(
-    radii: Sequence[float], center: Sequence[float] = (0, 0, 0), vertical: float = 1.0, horizontal: float = 1.0
-) -> Solid:
+def superellipsoid(radii: Vector, center: Vector = (0, 0, 0), vertical: float = 1.0, horizontal: float = 1.0) -> Solid:
     """An ellipsoid with exponents: 1 is round, towards 0 a box with rounded edges."""
     a, b, c = np.asarray(radii, dtype=float)
     rows, sides = 14, 28
@@ -165,7 +162,7 @@ def superellipsoid(
     return loft(rings, inside).moved(offset=center)
 
 
-def lathe(profile: Sequence[tuple[float, float]], center: Sequence[float] = (0, 0, 0), sides: int = 28) -> Solid:
+def lathe(profile: Sequence[tuple[float, float]], center: Vector = (0, 0, 0), sides: int = 28) -> Solid:
     """A profile of (radius, height) turned about y. It starts and ends on the axis and goes up on the outside of the body."""
     outline = np.asarray(profile, dtype=float)
     turns = np.arange(sides) * 2 * np.pi / sides
@@ -179,7 +176,7 @@ def lathe(profile: Sequence[tuple[float, float]], center: Sequence[float] = (0, 
     return loft(rings, inside).moved(offset=center)
 
 
-def prism(outline: np.ndarray, thickness: float, center: Sequence[float] = (0, 0, 0), taper: float = 1.0) -> Solid:
+def prism(outline: np.ndarray, thickness: float, center: Vector = (0, 0, 0), taper: float = 1.0) -> Solid:
     """A star-shaped outline [K, 2] of (x, z), counter-clockwise seen from above (+y), given a thickness along y."""
     flat = np.stack([outline[:, 0], np.zeros(len(outline)), outline[:, 1]], 1)
 

@@ -167,7 +167,7 @@ def write_shapes(
 
     Raises:
         FileExistsError: `out` holds something.
-        ValueError: sizes below one, or an unknown category.
+        ValueError: sizes below one, or an unknown or repeated category.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -181,6 +181,8 @@ def write_shapes(
         raise ValueError(
             f"write_shapes: categories must be some of {', '.join(CATEGORIES)}, got {', '.join(unknown) or 'none'}"
         )
+    if len(set(categories)) < len(categories):
+        raise ValueError(f"write_shapes: categories must differ, got {', '.join(categories)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
