@@ -120,9 +120,9 @@ def _mug_handle(rng: np.random.Generator, style: str, tall: float, wall: float, 
     x = reach * np.abs(np.cos(turns)) ** curve
     if style == "ear":
         x = x * (1 + 0.5 * np.sin(turns))  # wider at the top
-    y = (low + high) / 2 + (high - low) / 2 * np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** curve
-    start = np.array([outer(height) - wall * 0.6 for height in y])
-    return [("handle", tube(np.stack([start + x, y, np.zeros(len(x))], 1), thick))]
+    heights = (low + high) / 2 + (high - low) / 2 * np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** curve
+    start = np.array([outer(height) - wall * 0.6 for height in heights])
+    return [("handle", tube(np.stack([start + x, heights, np.zeros(len(x))], 1), thick))]
 
 
 def lamp(rng: np.random.Generator) -> Pieces:
