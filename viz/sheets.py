@@ -178,5 +178,5 @@ def confusion_matrix(matrix: Any, class_names: Sequence[str], path: str | Path, 
             ink = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, f"{counts[row, column]:g}", ha="center", va="center", color=ink, fontsize=8)
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label="share of the true class")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight", pad_inches=0.15)  # long names push the axis label out of the layout
     return path

@@ -379,3 +379,13 @@ def test_confusion_matrix(tmp_path):
         with pytest.raises(ValueError, match=message):
             viz.confusion_matrix(matrix, ["a", "b", "c"], tmp_path / "c.png")
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_confusion_matrix_cuts_nothing_off(tmp_path):
+    from PIL import Image
+
+    names = [f"a rather long class name {i}" for i in range(18)]
+    path = viz.confusion_matrix(np.eye(18, dtype=np.int64) * 3, names, tmp_path / "matrix.png")
+    pixels = np.asarray(Image.open(path).convert("L"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (border == 255).all()
