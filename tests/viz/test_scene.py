@@ -382,8 +382,6 @@ def test_confusion_matrix(tmp_path):
 
 
 def test_confusion_matrix_cuts_nothing_off(tmp_path):
-    from PIL import Image
-
     names = [f"a rather long class name {i}" for i in range(18)]
     path = viz.confusion_matrix(np.eye(18, dtype=np.int64) * 3, names, tmp_path / "matrix.png")
     pixels = np.asarray(Image.open(path).convert("L"))
