@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-class Schedule:
+class Schedule(ABC):
     """Rate of each epoch. Subclasses define `rate`."""
 
+    @abstractmethod
     def rate(self, epoch: int, max_epochs: int, lr: float) -> float:
         """Learning rate during an epoch, counted from 0, of a training that starts at `lr`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
