@@ -63,6 +63,9 @@ class Case:
         for pattern, tolerance in self.meta.get("tolerance_by_array", {}).items():
             if fnmatch(name, pattern):
                 return tolerance
+        if name.startswith("out.grad.") and "tolerance_grad" in self.meta:
+            largest = float(np.abs(self.arrays[name]).max())
+            return {"rtol": 0.0, "atol": self.meta["tolerance_grad"]["of_largest_absolute_value"] * largest}
         return {key: self.meta["tolerance"][key] for key in ("rtol", "atol")}
 
 

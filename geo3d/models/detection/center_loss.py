@@ -1,0 +1,133 @@
+"""Losses of CenterHead by name (CenterPoint, section 4; the two of the overlap as DSVT has them)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geo3d.models.detection.center_codes import decode_boxes
+from geo3d.models.detection.center_head import CenterOutputs, at_cells
+from geo3d.models.detection.center_targets import CenterTargets, assign_centers
+from geo3d.models.detection.detections import GroundTruth
+from geo3d.models.detection.grid import BevGrid
+from geo3d.models.detection.heatmaps import heatmap_focal_loss
+from geo3d.ops import box_iou_3d
+
+
+@dataclass(frozen=True)
+class CenterLosses:
+    """Weighted terms, scalars float32: heatmap, code of the box, predicted IoU, overlap of the box."""
+
+    heatmap: Tensor
+    loc: Tensor
+    iou: Tensor
+    iou_reg: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.heatmap + self.loc + self.iou + self.iou_reg
+
+
+@dataclass(frozen=True)
+class CenterLoss:
+    """Losses of a batch: `CenterLoss(grid)(outputs, truth)`. Without objects all terms but the heatmap's are 0.
+
+    Attributes:
+        grid: cells of the head's maps.
+        heatmap_weight, loc_weight, iou_weight, iou_reg_weight: of the terms; 0 leaves a term out.
+        code_weights: of the 8 or 10 numbers of a box's code; None: 1 each.
+        axis_aligned: see below.
+        min_overlap, min_radius: of the heatmap's peaks (`assign_centers`).
+    """
+
+    grid: BevGrid
+    heatmap_weight: float = 1.0
+    loc_weight: float = 2.0
+    iou_weight: float = 1.0
+    iou_reg_weight: float = 2.0
+    code_weights: Sequence[float] | None = None
+    axis_aligned: bool = False  # published networks were trained with an overlap that takes every yaw as 0
+    min_overlap: float = 0.1
+    min_radius: int = 2
+
+    def __call__(self, outputs: CenterOutputs, truth: GroundTruth) -> CenterLosses:
+        """Terms for the maps of a batch and its true objects.
+
+        Raises:
+            ValueError: maps of another size than the grid, another batch size, boxes without the velocities that the head has, and on
+                the CPU labels without a channel.
+        """
+        self.grid.check_map("CenterLoss", outputs.heatmap)
+        truth = truth.for_head("CenterLoss", len(outputs.heatmap), outputs.velocity is not None)
+        with torch.autocast(outputs.heatmap.device.type, enabled=False):
+            targets = assign_centers(
+                truth, self.grid, outputs.heatmap.shape[1], min_overlap=self.min_overlap, min_radius=self.min_radius
+            )
+            return self.against(outputs, targets)
+
+    def against(self, outputs: CenterOutputs, targets: CenterTargets) -> CenterLosses:
+        """Terms against targets that are there already."""
+        codes = outputs.codes_at(targets.batch_index, targets.cells)  # [K, 8 or 10]
+        boxes = decode_boxes(_with_heading(codes), targets.cells, self.grid)[:, :7]
+        true = targets.boxes[:, :7]
+        count = max(len(true), 1)
+        weights = codes.new_tensor(self.code_weights) if self.code_weights is not None else codes.new_ones(codes.shape[1])
+        iou = codes.new_zeros(())
+        if outputs.iou is not None and self.iou_weight:
+            predicted = at_cells(outputs.iou, targets.batch_index, targets.cells)[:, 0]
+            iou = (predicted - iou_target(boxes, true)).abs().sum() / count
+        overlap = codes.new_zeros(())
+        if self.iou_reg_weight:
+            overlap = (1 - distance_iou(boxes, true, axis_aligned=self.axis_aligned)).sum() / count
+        return CenterLosses(
+            heatmap=self.heatmap_weight * heatmap_focal_loss(outputs.heatmap, targets.heatmap),
+            loc=self.loc_weight * ((codes - targets.codes).abs() * weights).sum() / count,
+            iou=self.iou_weight * iou,
+            iou_reg=self.iou_reg_weight * overlap,
+        )
+
+
+def iou_target(boxes: Tensor, true: Tensor) -> Tensor:
+    """2 IoU - 1 of boxes [K, 7] with true ones [K, 7], without gradient -> [K] in [-1, 1]."""
+    return 2 * box_iou_3d(boxes.detach(), true, paired=True) - 1
+
+
+def distance_iou(boxes: Tensor, true: Tensor, *, axis_aligned: bool = False) -> Tensor:
+    """IoU of the volumes less the squared distance of the centres over the squared diagonal of the smallest box around both.
+
+    The box around both is upright in the frame of the true box.
+
+    Args:
+        boxes: [K, 7], gets the gradient.
+        true: [K, 7].
+        axis_aligned: take every yaw as 0.
+
+    Returns:
+        [K] in [-1, 1].
+    """
+    if axis_aligned:
+        boxes, true = (torch.cat((b[:, :6], torch.zeros_like(b[:, 6:])), 1) for b in (boxes, true))
+    between = boxes[:, :3] - true[:, :3]
+    cos, sin = true[:, 6].cos(), true[:, 6].sin()
+    x, y, z = between.unbind(1)
+    between = torch.stack((x * cos + y * sin, y * cos - x * sin, z), 1)  # in the frame of the true box
+    turn = boxes[:, 6] - true[:, 6]
+    cos, sin = turn.cos().abs(), turn.sin().abs()
+    dx, dy, dz = boxes[:, 3:6].unbind(1)
+    half = torch.stack((dx * cos + dy * sin, dx * sin + dy * cos, dz), 1) / 2
+    half_true = true[:, 3:6] / 2
+    extent = torch.maximum(between + half, half_true) + torch.maximum(half - between, half_true)
+    distance = between.square().sum(1) / extent.square().sum(1)
+    return (box_iou_3d(boxes, true, paired=True) - distance).clamp(-1, 1)
+
+
+def _with_heading(codes: Tensor) -> Tensor:
+    """Codes whose (cos, sin) is nearly zero get a yaw of 0 and no gradient for it: there is no direction to improve, and the
+    gradient of the angle would have no bound."""
+    heading = codes[:, 6:8]
+    lost = heading.square().sum(1, keepdim=True) < 1e-6
+    heading = torch.where(lost, heading.new_tensor([1.0, 0.0]), heading)
+    return torch.cat((codes[:, :6], heading, codes[:, 8:]), 1)

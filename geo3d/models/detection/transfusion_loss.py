@@ -1,0 +1,132 @@
+"""Losses of TransFusion's head by name (TransFusion, section 3.4; the IoU branch as DSVT has it)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geo3d.models.detection.center_targets import object_radius
+from geo3d.models.detection.detections import GroundTruth
+from geo3d.models.detection.grid import BevGrid
+from geo3d.models.detection.heatmaps import draw_gaussians, heatmap_focal_loss
+from geo3d.models.detection.transfusion_codes import decode_boxes, encode_boxes
+from geo3d.models.detection.transfusion_decode import proposal_codes
+from geo3d.models.detection.transfusion_head import TransFusionOutputs
+from geo3d.models.detection.transfusion_targets import ALPHA, GAMMA, Matcher, Matching, raise_by_half
+from geo3d.ops import box_iou_3d
+
+
+@dataclass(frozen=True)
+class TransFusionLosses:
+    """Weighted terms, scalars float32: dense heatmap, classes of the proposals, their boxes, their predicted IoU.
+
+    Attributes:
+        matched_iou: mean overlap of the matched pairs, 0 without any; a figure to watch, no term.
+    """
+
+    heatmap: Tensor
+    classes: Tensor
+    boxes: Tensor
+    iou: Tensor
+    matched_iou: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.heatmap + self.classes + self.boxes + self.iou
+
+
+@dataclass(frozen=True)
+class TransFusionLoss:
+    """Losses of a batch: `TransFusionLoss(grid)(outputs, truth)`.
+
+    Every proposal that is not matched is background. Without objects the terms of boxes and IoU are 0.
+
+    Attributes:
+        grid: cells of the head's maps.
+        heatmap_weight, class_weight, box_weight, iou_weight: of the terms.
+        code_weights: of the numbers of a box's code; velocities are left out for a head without them.
+        matcher: finds the proposal of each object.
+        iou_from_top: see below.
+        min_overlap, min_radius: of the heatmap's peaks (`assign_centers`).
+    """
+
+    grid: BevGrid
+    heatmap_weight: float = 1.0
+    class_weight: float = 1.0
+    box_weight: float = 0.25
+    iou_weight: float = 0.5
+    code_weights: Sequence[float] = (1, 1, 1, 1, 1, 1, 1, 1, 0.2, 0.2)
+    matcher: Matcher = field(default_factory=Matcher)
+    iou_from_top: bool = False  # the released code measures the overlap to predict with the top of the boxes as their centre
+    min_overlap: float = 0.1
+    min_radius: int = 2
+
+    def __call__(self, outputs: TransFusionOutputs, truth: GroundTruth) -> TransFusionLosses:
+        """Terms for the proposals of a batch and its true objects.
+
+        Raises:
+            ValueError: maps of another size than the grid, another batch size, boxes without the velocities that the head has, a
+                network that diverged, and on the CPU labels without a channel.
+        """
+        self.grid.check_map("TransFusionLoss", outputs.dense_heatmap)
+        truth = truth.for_head("TransFusionLoss", len(outputs.dense_heatmap), outputs.velocity is not None).with_size()
+        truth.check_labels("TransFusionLoss", outputs.heatmap.shape[-1])
+        with torch.autocast(outputs.dense_heatmap.device.type, enabled=False):
+            return self._terms(outputs, replace(truth, boxes=truth.boxes.float()))
+
+    def _terms(self, outputs: TransFusionOutputs, truth: GroundTruth) -> TransFusionLosses:
+        codes, logits = proposal_codes(outputs), outputs.heatmap.float()  # [B, P, 8 or 10], [B, P, classes]
+        boxes = decode_boxes(codes.detach(), self.grid)  # [B, P, 7 or 9]
+        pairs = self.matcher(boxes, logits, truth, self.grid)
+        at = (pairs.batch_index, pairs.proposals)
+        true = truth.boxes[pairs.objects]  # [M, 7 or 9]
+        count = max(len(true), 1)
+        distance = (codes[at] - encode_boxes(true, self.grid)).abs() * codes.new_tensor(self.code_weights)[: codes.shape[-1]]
+        peaks = draw_peaks(truth, self.grid, outputs.dense_heatmap.shape, self.min_overlap, self.min_radius)
+        return TransFusionLosses(
+            heatmap=self.heatmap_weight * heatmap_focal_loss(outputs.dense_heatmap, peaks),
+            classes=self.class_weight * focal_loss(logits, class_target(logits, truth, pairs)) / count,
+            boxes=self.box_weight * distance.sum() / count,
+            iou=self.iou_weight * self._iou_term(outputs.iou.float()[at][:, 0], boxes[at], true),
+            matched_iou=pairs.iou.mean() if len(true) else codes.new_zeros(()),
+        )
+
+    def _iou_term(self, predicted: Tensor, boxes: Tensor, true: Tensor) -> Tensor:
+        """predicted [M], boxes and true [M, 7 or 9] -> mean distance to 2 IoU - 1 over the pairs that overlap."""
+        if self.iou_from_top:
+            boxes, true = raise_by_half(boxes), raise_by_half(true)
+        iou = box_iou_3d(boxes[:, :7], true[:, :7], paired=True)
+        overlaps = iou > 0
+        return ((predicted - (2 * iou - 1)).abs() * overlaps).sum() / overlaps.sum().clamp(min=1)
+
+
+def class_target(logits: Tensor, truth: GroundTruth, pairs: Matching) -> Tensor:
+    """1 at the class of each matched proposal, else 0: [B, P, classes] like `logits`."""
+    target = torch.zeros_like(logits)
+    target[pairs.batch_index, pairs.proposals, truth.labels[pairs.objects]] = 1
+    return target
+
+
+def draw_peaks(
+    truth: GroundTruth, grid: BevGrid, shape: Sequence[int], min_overlap: float = 0.1, min_radius: int = 2
+) -> Tensor:
+    """Target of the dense heatmap: `shape` [B, classes, ny, nx] float32; objects centred outside the grid leave no peak."""
+    batch_size, classes, rows, columns = shape
+    cells = grid.to_cells(truth.boxes[:, :2]).floor().long()
+    radius = object_radius(truth.boxes, grid, min_overlap, min_radius)
+    channels = truth.batch_index * classes + truth.labels
+    return draw_gaussians((batch_size * classes, rows, columns), channels, cells, radius).view(
+        batch_size, classes, rows, columns
+    )
+
+
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Sum of the focal loss (RetinaNet) of logits [...] against target [...] of 0 and 1, float32."""
+    probability = logits.sigmoid()
+    wrong = torch.where(target == 1, 1 - probability, probability)
+    weight = torch.where(target == 1, ALPHA, 1 - ALPHA) * wrong**GAMMA
+    return (weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).sum()

@@ -1,0 +1,227 @@
+"""Heads of 3D detectors: the outputs of the parity cases, computed by geo3d with the quirks of the authors' code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from parity.case_files import Case, drawn_input
+from torch import Tensor, nn
+
+from geo3d.models.detection.center_decode import CenterDecoder
+from geo3d.models.detection.center_head import CenterHead
+from geo3d.models.detection.center_loss import CenterLoss, CenterLosses
+from geo3d.models.detection.center_targets import assign_centers
+from geo3d.models.detection.detections import Detections, GroundTruth
+from geo3d.models.detection.grid import BevGrid
+from geo3d.models.detection.transfusion_codes import decode_boxes, encode_boxes
+from geo3d.models.detection.transfusion_decode import TransFusionDecoder, proposal_codes
+from geo3d.models.detection.transfusion_head import TransFusionOutputs
+from geo3d.models.detection.transfusion_loss import TransFusionLoss, TransFusionLosses, draw_peaks
+from geo3d.models.detection.transfusion_targets import Matcher
+from geo3d.zoo.detection import convert_detection_names
+from geo3d.zoo.weights import fill
+
+Arrays = dict[str, Tensor]
+CENTER_MAPS = {"center": "center", "center_z": "center_z", "dim": "dim", "rot": "rot", "iou": "iou", "hm": "heatmap"}
+PREDICTIONS = {key: key for key in ("center", "height", "dim", "rot", "iou", "heatmap")} | {"vel": "velocity"}
+
+
+def center_head(case: Case) -> Arrays:
+    config = case.config["DENSE_HEAD"]
+    grid = bev_grid(case.config, config)
+    head = CenterHead(case.config["input_channels"], len(case.config["CLASS_NAMES"]), config["SHARED_CONV_CHANNEL"])
+    tensors = convert_detection_names(case.state_dict)
+    fill(head, {name.removeprefix("head."): tensor for name, tensor in tensors.items()}, case.id)
+    features = drawn_input(case.meta["inputs"]["spatial_features_2d"].rpartition(", (B, C")[0])
+    with torch.no_grad():
+        evaluated = head.eval()(features)
+    results = {f"out.eval_map_{name}": getattr(evaluated, ours) for name, ours in CENTER_MAPS.items()}
+    results |= detections(center_decoder(config, grid)(evaluated))
+    features.requires_grad_()
+    trained = head.train()(features)
+    results |= {f"mid.train_map_{name}": getattr(trained, ours) for name, ours in CENTER_MAPS.items()}
+    truth = ground_truth(case)
+    losses = center_loss(config, grid)(trained, truth)
+    losses.total.backward()
+    results |= center_losses(losses) | center_targets(case, config, grid, truth)
+    results |= gradients(case, nn.ModuleDict({"head": head}))
+    results["out.grad.spatial_features_2d"] = features.grad[:, ::6]
+    return results
+
+
+def transfusion_decode(case: Case) -> Arrays:
+    config = case.config["DENSE_HEAD"]
+    grid = bev_grid(case.config, config)
+    drawn = {key: value.requires_grad_() for key, value in _drawn_predictions(case.meta["inputs"]["predictions"]).items()}
+    labels = case.tensor("in.query_labels")
+    scores = drawn["query_heatmap_score"].detach().gather(1, labels[:, None])[:, 0]
+    outputs = TransFusionOutputs(
+        **{ours: drawn[theirs].transpose(1, 2) for theirs, ours in PREDICTIONS.items()},
+        query_cells=torch.zeros(*labels.shape, 2, dtype=torch.int64),
+        query_labels=labels,
+        query_scores=scores,
+        dense_heatmap=drawn["dense_heatmap"].transpose(2, 3),
+    )
+    results = detections(transfusion_decoder(config, grid)(outputs))
+    truth, loss = ground_truth(case), transfusion_loss(config, grid)
+    results |= _assigned(outputs, truth, loss)
+    losses = loss(outputs, truth)
+    losses.total.backward()
+    results |= transfusion_losses(losses)
+    results |= {f"out.grad.pred.{key}": drawn[key].grad for key in PREDICTIONS}
+    results["out.grad.pred.dense_heatmap"] = drawn["dense_heatmap"].grad[:, :, ::3]
+    return results
+
+
+def bev_grid(config: dict[str, Any], head: dict[str, Any]) -> BevGrid:
+    stride = head["TARGET_ASSIGNER_CONFIG"]["FEATURE_MAP_STRIDE"]
+    return BevGrid(tuple(config["POINT_CLOUD_RANGE"]), tuple(config["VOXEL_SIZE"]), stride)
+
+
+def center_decoder(config: dict[str, Any], grid: BevGrid) -> CenterDecoder:
+    settings = config["POST_PROCESSING"]
+    nms = settings["NMS_CONFIG"]
+    return CenterDecoder(
+        grid,
+        nms_thresholds=nms["NMS_THRESH"],
+        iou_weights=settings["IOU_RECTIFIER"],
+        score_threshold=settings["SCORE_THRESH"],
+        center_range=tuple(settings["POST_CENTER_LIMIT_RANGE"]),
+        max_objects=settings["MAX_OBJ_PER_SAMPLE"],
+        max_before_nms=nms["NMS_PRE_MAXSIZE"],
+        max_after_nms=nms["NMS_POST_MAXSIZE"],
+        peaks_only=False,
+        threshold_raw_scores=True,
+        nms_turned=True,
+    )
+
+
+def center_loss(config: dict[str, Any], grid: BevGrid) -> CenterLoss:
+    weights, assigner = config["LOSS_CONFIG"]["LOSS_WEIGHTS"], config["TARGET_ASSIGNER_CONFIG"]
+    return CenterLoss(
+        grid,
+        heatmap_weight=weights["cls_weight"],
+        loc_weight=weights["loc_weight"],
+        iou_reg_weight=weights["loc_weight"] if config["IOU_REG_LOSS"] else 0,
+        code_weights=weights["code_weights"],
+        axis_aligned=True,
+        min_overlap=assigner["GAUSSIAN_OVERLAP"],
+        min_radius=assigner["MIN_RADIUS"],
+    )
+
+
+def transfusion_decoder(config: dict[str, Any], grid: BevGrid) -> TransFusionDecoder:
+    settings = config["POST_PROCESSING"]
+    [weight] = settings["IOU_RECTIFIER"]
+    return TransFusionDecoder(
+        grid,
+        nms_thresholds=[None] * 8 + [0.175] * 2,  # fixed in the authors' code; NMS_THRESH is not used
+        iou_weight=weight,
+        score_threshold=settings["SCORE_THRESH"],
+        center_range=tuple(settings["POST_CENTER_RANGE"]),
+        threshold_raw_scores=True,
+    )
+
+
+def transfusion_loss(config: dict[str, Any], grid: BevGrid) -> TransFusionLoss:
+    weights, assigner = config["LOSS_CONFIG"]["LOSS_WEIGHTS"], config["TARGET_ASSIGNER_CONFIG"]
+    costs = {name: cost["weight"] for name, cost in assigner["HUNGARIAN_ASSIGNER"].items()}
+    return TransFusionLoss(
+        grid,
+        heatmap_weight=weights["hm_weight"],
+        class_weight=weights["cls_weight"],
+        box_weight=weights["bbox_weight"],
+        iou_weight=weights["loss_iou_rescore_weight"],
+        code_weights=weights["code_weights"],
+        matcher=Matcher(costs["cls_cost"], costs["reg_cost"], costs["iou_cost"], z_from_bottom=True),
+        iou_from_top=True,
+        min_overlap=assigner["GAUSSIAN_OVERLAP"],
+        min_radius=assigner["MIN_RADIUS"],
+    )
+
+
+def ground_truth(case: Case) -> GroundTruth:
+    padded = case.tensor("in.gt_boxes")  # [B, M, 8 or 10], class from 1 in the last column, rows of zero behind
+    kept = [sample[sample[:, -1] > 0] for sample in padded]
+    return GroundTruth.from_samples([sample[:, :-1] for sample in kept], [sample[:, -1].long() - 1 for sample in kept])
+
+
+def detections(found: list[Detections]) -> Arrays:
+    results: Arrays = {}
+    for i, sample in enumerate(found):
+        results[f"out.pred_boxes.batch{i}"] = sample.boxes
+        results[f"out.pred_scores.batch{i}"] = sample.scores
+        results[f"out.pred_labels.batch{i}"] = sample.labels + 1
+    return results
+
+
+def center_losses(losses: CenterLosses) -> Arrays:
+    parts = {"": losses.total, "_hm": losses.heatmap, "_loc": losses.loc, "_iou": losses.iou, "_iou_reg": losses.iou_reg}
+    return {f"out.loss{name}": value[None] for name, value in parts.items()}
+
+
+def transfusion_losses(losses: TransFusionLosses) -> Arrays:
+    parts = {"loss": losses.total, "loss_heatmap": losses.heatmap, "loss_cls": losses.classes, "loss_bbox": losses.boxes}
+    parts |= {"loss_iou": losses.iou, "matched_ious": losses.matched_iou}
+    return {f"out.{name}": value[None] for name, value in parts.items()}
+
+
+def center_targets(case: Case, config: dict[str, Any], grid: BevGrid, truth: GroundTruth) -> Arrays:
+    """Targets in the reference's padded layout: row k for the k-th object given, zero for one that is left out."""
+    targets = assign_centers(truth, grid, len(case.config["CLASS_NAMES"]))
+    has_size = (truth.boxes[:, 3:6] > 0).all(1)
+    sample = truth.batch_index
+    row = torch.arange(len(truth)) - torch.searchsorted(sample, sample)
+    where = (sample[has_size], row[has_size])
+    padded = (truth.batch_size, config["TARGET_ASSIGNER_CONFIG"]["NUM_MAX_OBJS"])
+    codes, inds, mask = torch.zeros(*padded, 8), torch.zeros(padded, dtype=torch.int64), torch.zeros(padded, dtype=torch.int64)
+    codes[where], mask[where] = targets.codes, 1
+    inds[where] = targets.cells[:, 1] * grid.shape[1] + targets.cells[:, 0]
+    return {
+        "mid.target_heatmap": targets.heatmap,
+        "mid.target_boxes": codes,
+        "mid.target_inds": inds,
+        "mid.target_mask": mask,
+    }
+
+
+def gradients(case: Case, network: nn.Module, convert: Callable[[Arrays], Arrays] = convert_detection_names) -> Arrays:
+    """The gradients that the case stores, ours put into the reference's names and layouts."""
+    own = {name: parameter.grad for name, parameter in network.named_parameters()}
+    results: Arrays = {}
+    for name, shape in case.meta["state_dict"]:
+        if f"out.grad.{name}" not in case.arrays:
+            continue
+        gradient = torch.zeros(shape)
+        places = torch.arange(gradient.numel()).view(shape)
+        for ours, rows in convert({name: places}).items():  # where each of our numbers stands in the reference's tensor
+            gradient.view(-1)[rows.flatten()] = own[ours].flatten()
+        results[f"out.grad.{name}"] = gradient
+    return results
+
+
+def _assigned(outputs: TransFusionOutputs, truth: GroundTruth, loss: TransFusionLoss) -> Arrays:
+    with torch.no_grad():
+        boxes = decode_boxes(proposal_codes(outputs), loss.grid)
+        pairs = loss.matcher(boxes, outputs.heatmap, truth, loss.grid)
+        peaks = draw_peaks(truth, loss.grid, outputs.dense_heatmap.shape)
+    at = (pairs.batch_index, pairs.proposals)
+    labels = torch.full_like(outputs.query_labels, outputs.heatmap.shape[-1])
+    labels[at] = truth.labels[pairs.objects]
+    codes = torch.zeros(*labels.shape, 10)
+    codes[at] = encode_boxes(truth.boxes[pairs.objects], loss.grid)
+    return {"mid.assigned_labels": labels, "mid.bbox_targets": codes, "mid.target_heatmap": peaks.transpose(2, 3)}
+
+
+def _drawn_predictions(note: str) -> Arrays:
+    """Predictions that the case's note lists as `key [shape] low..high`, each drawn by the name that the note tells."""
+    prefix = re.search(r"uniform_input\('(.*)<key>'", note)[1]
+    listed = re.findall(r"(\w+) (\[[\d, ]+\]) (-?[\d.]+?)\.\.(-?[\d.]+\d|-?\d)", note)
+    drawn = {}
+    for key, shape, low, high in listed:
+        drawn[key] = drawn_input(f"uniform_input({prefix + key!r}, {tuple(ast.literal_eval(shape))}, {low}, {high})")
+    return drawn
