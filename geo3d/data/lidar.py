@@ -9,6 +9,7 @@ Rows with a number that is not finite are dropped without a word: some sensors a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -191,8 +192,19 @@ def image_size(path: Path) -> tuple[int, int]:
         raise ValueError(f"{path}: expected an image") from None
 
 
-def read_arrow(path: Path, columns: list[str] | None = None) -> Any:
+def read_arrow(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    optional: Sequence[str] = (),
+    equals: tuple[str, int] | None = None,
+) -> Any:
     """A pyarrow Table of a `.feather` or `.parquet` file.
+
+    Args:
+        path: the file.
+        columns: those that must be there; of a `.parquet` file no others are read but `optional` ones, where they are there.
+        equals: a column and its value; of a `.parquet` file only rows with that value are read.
 
     Raises:
         FileNotFoundError: no such file.
@@ -207,7 +219,13 @@ def read_arrow(path: Path, columns: list[str] | None = None) -> Any:
     except ImportError:
         raise ImportError(f"{path}: reading {path.suffix} needs pyarrow: {ARROW}") from None
     try:
-        table = feather.read_table(path) if path.suffix == ".feather" else parquet.ParquetFile(path).read(columns)
+        if path.suffix == ".feather":
+            table = feather.read_table(path)
+        else:
+            present = parquet.read_schema(path).names
+            wanted = None if columns is None else [name for name in (*columns, *optional) if name in present]
+            rows = None if equals is None or equals[0] not in present else [(equals[0], "=", equals[1])]
+            table = parquet.read_table(path, columns=wanted, filters=rows)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path}: expected a {path.suffix} table, got {str(error).splitlines()[0]}") from None
     missing = [name for name in columns or () if name not in table.column_names]
