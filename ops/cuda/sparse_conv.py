@@ -1,0 +1,214 @@
+"""Sparse convolution in Triton: gathered rows times matrices, each output tile summed by one program, so nothing depends on the schedule."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from geo3d.ops.reference import sparse_conv as reference
+
+BLOCK_ROWS = 64
+PROGRAMS = 512  # that fill a GPU: the rows of a weight gradient are cut into parts until there are so many
+
+
+def sparse_conv_tables(
+    coords: Tensor,
+    out_coords: Tensor,
+    out_shape: list[int],
+    kernel: list[int],
+    up: list[int],
+    down: list[int],
+    shift: list[int],
+    step: list[int],
+) -> tuple[Tensor, Tensor]:
+    """As `geo3d.ops.reference.sparse_conv.sparse_conv_tables`."""
+    size, rows, out_rows = prod(kernel), len(coords), len(out_coords)
+    sources = torch.full((size, out_rows), -1, dtype=torch.int32, device=coords.device)
+    targets = torch.full((size, rows), -1, dtype=torch.int32, device=coords.device)
+    if rows and out_rows:
+        cells, order = reference.cells_of(out_coords, out_shape).sort()
+        axes = [
+            value
+            for axis in range(3)
+            for value in (kernel[axis], out_shape[axis], up[axis], down[axis], shift[axis], step[axis])
+        ]
+        arguments = (coords, cells, order, sources, targets, rows, out_rows, out_rows.bit_length(), *axes)
+        _tables_kernel[(triton.cdiv(rows, 256), size)](*arguments, BLOCK=256)
+    return sources, targets
+
+
+def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:
+    """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32. Float64 is left to torch."""
+    if features.dtype == torch.float64:
+        return reference.sparse_conv(features, weight, bias, sources)
+    size, channels, out_channels = weight.shape
+    rows = sources.shape[1]
+    out = features.new_empty((rows, out_channels))
+    if out.numel():
+        block_in, block_out = _block(channels, 64), _block(out_channels, 128)
+        grid = (triton.cdiv(rows, BLOCK_ROWS), triton.cdiv(out_channels, block_out))
+        arguments = (features, weight.contiguous(), bias, sources, out, rows, size, channels, out_channels)
+        blocks = {"BLOCK_M": BLOCK_ROWS, "BLOCK_C": block_in, "BLOCK_D": block_out}
+        _conv_kernel[grid](*arguments, HAS_BIAS=bias is not None, PRECISION=_precision(), **blocks)
+    return out
+
+
+def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> Tensor:
+    """As `geo3d.ops.reference.sparse_conv.sparse_conv_weight_grad`; sums in float32. Float64 is left to torch."""
+    if features.dtype == torch.float64:
+        return reference.sparse_conv_weight_grad(features, grad, sources)
+    size, rows = sources.shape
+    channels, out_channels = features.shape[1], grad.shape[1]
+    block_in, block_out = _block(channels, 64), _block(out_channels, 64)
+    tiles = triton.cdiv(channels, block_in) * triton.cdiv(out_channels, block_out)
+    parts = max(1, min(triton.cdiv(rows, 4 * BLOCK_ROWS), PROGRAMS // max(1, size * tiles)))
+    total = torch.empty((parts, size, channels, out_channels), dtype=torch.float32, device=features.device)
+    if total.numel():
+        part_rows = triton.cdiv(rows, parts)
+        arguments = (features, grad, sources, total, rows, part_rows, size, channels, out_channels)
+        blocks = {"BLOCK_M": BLOCK_ROWS, "BLOCK_C": block_in, "BLOCK_D": block_out}
+        _weight_grad_kernel[(size, tiles, parts)](*arguments, PRECISION=_precision(), **blocks)
+    return total.sum(0).to(features.dtype)
+
+
+def _block(channels: int, most: int) -> int:
+    return max(16, min(most, triton.next_power_of_2(channels)))  # tensor cores take no side below 16
+
+
+def _precision() -> str:
+    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+@triton.jit
+def _tables_kernel(
+    coords,
+    cells,
+    order,
+    sources,
+    targets,
+    N,
+    M,
+    halvings,
+    kx,
+    shape_x,
+    up_x,
+    down_x,
+    shift_x,
+    step_x,
+    ky,
+    shape_y,
+    up_y,
+    down_y,
+    shift_y,
+    step_y,
+    kz,
+    shape_z,
+    up_z,
+    down_z,
+    shift_z,
+    step_z,
+    BLOCK: tl.constexpr,
+):
+    """One program per (block of inputs, kernel cell): the output cell that each input meets, sought among the sorted cells [M]."""
+    k = tl.program_id(1).to(tl.int64)
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    x, in_x = _meet(coords + i * 4 + 3, i < N, k % kx, shape_x, up_x, down_x, shift_x, step_x)
+    y, in_y = _meet(coords + i * 4 + 2, i < N, k // kx % ky, shape_y, up_y, down_y, shift_y, step_y)
+    z, in_z = _meet(coords + i * 4 + 1, i < N, k // (kx * ky), shape_z, up_z, down_z, shift_z, step_z)
+    batch = tl.load(coords + i * 4, i < N, other=0).to(tl.int64)
+    cell = ((batch * shape_x + x) * shape_y + y) * shape_z + z
+    low = tl.zeros((BLOCK,), tl.int64)
+    high = low + M
+    for _ in range(halvings):
+        middle = (low + high) // 2
+        is_below = (low < high) & (tl.load(cells + middle, middle < M, other=0) < cell)
+        high = tl.where(is_below, high, middle)
+        low = tl.where(is_below, middle + 1, low)
+    found = (i < N) & in_x & in_y & in_z & (low < M)
+    found &= tl.load(cells + low, found, other=-1) == cell
+    row = tl.load(order + low, found, other=0)
+    tl.store(targets + k * N + i, row.to(tl.int32), found)
+    tl.store(sources + k * M + row, i.to(tl.int32), found)
+
+
+@triton.jit
+def _meet(address, mask, k, shape, up, down, shift, step):
+    """Place of the output along one axis, and whether there is one."""
+    numerator = tl.load(address, mask, other=0).to(tl.int64) * up + shift + k * step
+    place = numerator // down
+    return place, (numerator >= 0) & (place * down == numerator) & (place < shape)
+
+
+@triton.jit
+def _conv_kernel(
+    features,
+    weight,
+    bias,
+    sources,
+    out,
+    M,
+    K,
+    C,
+    D,
+    HAS_BIAS: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """One program per (block of output rows m, block of output channels d)."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    total = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    if HAS_BIAS:
+        total += tl.load(bias + d, d < D, other=0.0).to(tl.float32)[None, :]
+    for _ in range(K):
+        row = tl.load(sources + m, m < M, other=-1).to(tl.int64)
+        if tl.max(row, 0) >= 0:
+            for begin in range(0, C, BLOCK_C):
+                c = begin + tl.arange(0, BLOCK_C)
+                left = tl.load(features + row[:, None] * C + c[None, :], (row >= 0)[:, None] & (c < C)[None, :], other=0.0)
+                right = tl.load(weight + c[:, None] * D + d[None, :], (c < C)[:, None] & (d < D)[None, :], other=0.0)
+                total = tl.dot(left, right, total, input_precision=PRECISION)
+        sources += M
+        weight += C * D
+    tl.store(out + m[:, None] * D + d[None, :], total.to(out.dtype.element_ty), (m < M)[:, None] & (d < D)[None, :])
+
+
+@triton.jit
+def _weight_grad_kernel(
+    features,
+    grad,
+    sources,
+    total,
+    M,
+    part_rows,
+    K,
+    C,
+    D,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """One program per (kernel cell k, tile of its matrix [C, D], part of the output rows)."""
+    k, part = tl.program_id(0).to(tl.int64), tl.program_id(2).to(tl.int64)
+    across = tl.cdiv(D, BLOCK_D)
+    c = tl.program_id(1) // across * BLOCK_C + tl.arange(0, BLOCK_C)
+    d = tl.program_id(1) % across * BLOCK_D + tl.arange(0, BLOCK_D)
+    product = tl.zeros((BLOCK_C, BLOCK_D), tl.float32)
+    end = tl.minimum(M, (part + 1) * part_rows)
+    for begin in range(0, part_rows, BLOCK_M):
+        m = part * part_rows + begin + tl.arange(0, BLOCK_M)
+        row = tl.load(sources + k * M + m, m < end, other=-1).to(tl.int64)
+        if tl.max(row, 0) >= 0:
+            is_pair = row >= 0
+            left = tl.load(features + row[:, None] * C + c[None, :], is_pair[:, None] & (c < C)[None, :], other=0.0)
+            right = tl.load(grad + m[:, None] * D + d[None, :], is_pair[:, None] & (d < D)[None, :], other=0.0)
+            product = tl.dot(tl.trans(left), right, product, input_precision=PRECISION)
+    places = ((part * K + k) * C + c)[:, None] * D + d[None, :]
+    tl.store(total + places, product, (c < C)[:, None] & (d < D)[None, :])

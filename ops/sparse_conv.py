@@ -1,0 +1,366 @@
+"""Convolution of voxels that are kept as a list, for grids of which few cells are taken.
+
+Coordinates are (batch, z, y, x); shapes, kernel sizes, strides, paddings and dilations are triples (x, y, z) in voxels, or one
+number for all three. Weights have the layout of spconv 2, [C_out, kernel z, y, x, C_in], and like everywhere in deep learning the
+kernel is not flipped: output o sees input o * stride - padding + k * dilation through kernel cell k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from geo3d.ops.sparse_tensor import SparseTensor, check_coords, check_features, check_inside, describe, triple
+
+MAX_CELLS, MAX_BATCH = 2**47, 2**15  # so that the number of a cell in the batch fits 63 bits, with a bit to spare
+
+
+class ConvPlan(NamedTuple):
+    """Which input rows meet which output rows under a kernel: made once, used by all layers of that geometry, forward and backward.
+
+    Attributes:
+        coords: [M, 4] (batch, z, y, x) of the output rows.
+        spatial_shape: (x, y, z) voxels of the output grid.
+        sources: [K, M] int32, the input row that each output row sees through kernel cell k = (kz KY + ky) KX + kx, or -1.
+        targets: [K, N] int32, the output row that sees each input row through kernel cell k, or -1.
+        input_coords: [N, 4] of the input rows.
+        input_shape: (x, y, z) voxels of the input grid.
+        kernel_size: (x, y, z).
+    """
+
+    coords: Tensor
+    spatial_shape: tuple[int, int, int]
+    sources: Tensor
+    targets: Tensor
+    input_coords: Tensor
+    input_shape: tuple[int, int, int]
+    kernel_size: tuple[int, int, int]
+
+    def inverse(self) -> ConvPlan:
+        """The plan back from the outputs to the inputs: what met through kernel cell k meets through k again.
+
+        This is spconv's SparseInverseConv3d, which undoes the change of coordinates of a strided convolution. It takes no time.
+        """
+        return ConvPlan(
+            self.input_coords, self.input_shape, self.targets, self.sources, self.coords, self.spatial_shape, self.kernel_size
+        )
+
+
+def submanifold_conv_plan(
+    coords: Tensor, spatial_shape: Sequence[int], kernel_size: int | Sequence[int] = 3, dilation: int | Sequence[int] = 1
+) -> ConvPlan:
+    """Convolution whose outputs are at the coordinates of its inputs, in their order, with the kernel centred on each.
+
+    Graham et al., "3D semantic segmentation with submanifold sparse convolutional networks", CVPR 2018.
+
+    Args:
+        coords: [V, 4] int32 or int64 (batch, z, y, x), distinct, inside the grid, in any order; ascending by (batch, x, y, z), as
+            from `voxelize`, is fastest.
+        spatial_shape: (x, y, z) voxels of the grid.
+        kernel_size: (x, y, z), odd.
+        dilation: (x, y, z) voxels between the cells of the kernel.
+
+    Raises:
+        ValueError: shapes, dtypes or sizes that do not fit, and on the CPU coordinates outside the grid or twice. On CUDA neither
+            is checked, because that would synchronise, and a voxel that is there twice has undefined neighbours.
+    """
+    op = "submanifold_conv_plan"
+    kernel, spread = triple(op, "kernel_size", kernel_size), triple(op, "dilation", dilation)
+    if any(size % 2 == 0 for size in kernel):
+        raise ValueError(f"{op}: kernel_size must be odd, got {kernel}")
+    shape = _checked_shape(op, coords, spatial_shape)
+    coords = coords.contiguous()
+    padding = tuple(d * (k // 2) for d, k in zip(spread, kernel, strict=True))
+    geometry = _Geometry(shape, kernel, (1, 1, 1), (1, 1, 1), padding, tuple(-d for d in spread))
+    return _plan(coords, shape, coords, geometry)
+
+
+def sparse_conv_plan(
+    coords: Tensor,
+    spatial_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+) -> ConvPlan:
+    """Convolution with an output wherever an input lies under the kernel, as torch's conv3d has it on the full grid.
+
+    Args:
+        coords: [V, 4] as in `submanifold_conv_plan`.
+        spatial_shape: (x, y, z) voxels of the input grid.
+        kernel_size: (x, y, z).
+        stride: (x, y, z) input voxels between outputs.
+        padding: (x, y, z) empty voxels on both sides of the grid.
+        dilation: (x, y, z) voxels between the cells of the kernel.
+
+    Returns:
+        ConvPlan for a grid of (spatial_shape + 2 padding - dilation (kernel_size - 1) - 1) // stride + 1 voxels, whose coords
+        ascend by (batch, x, y, z), in the dtype of `coords`. Their number M is what the host waits for on CUDA, and with
+        `torch.compile(fullgraph=True)` it needs `torch._dynamo.config.capture_dynamic_output_shape_ops`.
+
+    Raises:
+        ValueError: as `submanifold_conv_plan`, or a kernel that is larger than the padded grid.
+    """
+    op = "sparse_conv_plan"
+    kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
+    border, spread = triple(op, "padding", padding, least=0), triple(op, "dilation", dilation)
+    shape = _checked_shape(op, coords, spatial_shape)
+    out_shape = tuple((shape[a] + 2 * border[a] - spread[a] * (kernel[a] - 1) - 1) // steps[a] + 1 for a in range(3))
+    geometry = _Geometry(out_shape, kernel, (1, 1, 1), steps, border, tuple(-d for d in spread))
+    return _plan_of_outputs(op, coords, shape, geometry)
+
+
+def sparse_conv_transpose_plan(
+    coords: Tensor,
+    spatial_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    output_padding: int | Sequence[int] = 0,
+) -> ConvPlan:
+    """Transposed convolution with an output wherever an input reaches, as torch's conv_transpose3d has it on the full grid.
+
+    Input i reaches outputs i * stride - padding + k * dilation. To return to the coordinates that a strided convolution came from,
+    take `ConvPlan.inverse` of its plan instead.
+
+    Args:
+        coords, spatial_shape, kernel_size, stride, padding, dilation: as in `sparse_conv_plan`.
+        output_padding: (x, y, z) voxels that the output grid is larger, at its upper end.
+
+    Returns:
+        ConvPlan for a grid of (spatial_shape - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1 voxels,
+        otherwise as `sparse_conv_plan`.
+
+    Raises:
+        ValueError: as `sparse_conv_plan`.
+    """
+    op = "sparse_conv_transpose_plan"
+    kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
+    border, spread = triple(op, "padding", padding, least=0), triple(op, "dilation", dilation)
+    extra = triple(op, "output_padding", output_padding, least=0)
+    shape = _checked_shape(op, coords, spatial_shape)
+    out_shape = tuple((shape[a] - 1) * steps[a] - 2 * border[a] + spread[a] * (kernel[a] - 1) + extra[a] + 1 for a in range(3))
+    geometry = _Geometry(out_shape, kernel, steps, (1, 1, 1), tuple(-p for p in border), spread)
+    return _plan_of_outputs(op, coords, shape, geometry)
+
+
+Features = TypeVar("Features", Tensor, SparseTensor)
+
+
+def sparse_conv3d(features: Features, weight: Tensor, plan: ConvPlan, bias: Tensor | None = None) -> Features:
+    """Convolution of the rows of a plan.
+
+    Args:
+        features: [N, C_in] floating point, any strides, the rows that the plan was made for; or a SparseTensor of them.
+        weight: [C_out, kernel z, y, x, C_in] in the dtype of the features, as spconv 2 keeps it.
+        plan: from `submanifold_conv_plan`, `sparse_conv_plan`, `sparse_conv_transpose_plan` or `ConvPlan.inverse`.
+        bias: [C_out].
+
+    Returns:
+        [M, C_out] in the dtype of `features`, or a SparseTensor at the coordinates of the plan. An output that sees no input is
+        the bias alone. Sums are made in float32 (float64 for float64), kernel cell by kernel cell, so that every run on a device
+        gives the same, whatever the number of threads; on CUDA float32 follows `torch.set_float32_matmul_precision`. Under
+        autocast it runs in autocast's dtype, as torch's convolutions do. Differentiable in features, weight and bias, any number
+        of times.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit.
+    """
+    if isinstance(features, SparseTensor):
+        result = sparse_conv3d(features.features, weight, plan, bias)
+        return replace(features, features=result, coords=plan.coords, spatial_shape=plan.spatial_shape)
+    op, rows = "sparse_conv3d", plan.targets.shape[1]
+    check_features(op, features, rows, plan.targets.device)
+    x, y, z = plan.kernel_size
+    if not isinstance(weight, Tensor) or weight.ndim != 5 or weight.shape[1:] != (z, y, x, features.shape[1]):
+        wanted = f"[C_out, {z}, {y}, {x}, {features.shape[1]}] (kernel z, y, x)"
+        raise ValueError(f"{op}: weight must be {wanted} for features {list(features.shape)}, got {describe(weight)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"{op}: bias must be [{len(weight)}], got {describe(bias)}")
+    device = features.device.type
+    if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        features, weight, bias = features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is not None and (other.dtype != features.dtype or other.device != features.device):
+            wanted = f"{features.dtype} on {features.device}"
+            raise ValueError(f"{op}: {name} must be {wanted}, as the features, got {describe(other)}")
+    matrices = weight.flatten(1, 3).permute(1, 2, 0)  # [K, C_in, C_out]
+    return torch.ops.geo3d.sparse_conv(features.contiguous(), matrices, bias, plan.sources, plan.targets)
+
+
+class _Geometry(NamedTuple):
+    """An input at i and an output at o meet through kernel cell k where o * down = i * up + shift + k * step, along each axis."""
+
+    out_shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+    shift: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+def _plan_of_outputs(op: str, coords: Tensor, shape: tuple[int, int, int], geometry: _Geometry) -> ConvPlan:
+    if min(geometry.out_shape) < 1:
+        raise ValueError(
+            f"{op}: a kernel of {geometry.kernel} on a grid of {shape} leaves an output grid of {geometry.out_shape}"
+        )
+    if prod(geometry.out_shape) > MAX_CELLS:
+        raise ValueError(f"{op}: the output grid must have at most {MAX_CELLS} voxels, got {geometry.out_shape}")
+    coords = coords.contiguous()
+    return _plan(coords, shape, torch.ops.geo3d.sparse_conv_cells(coords, *geometry), geometry)
+
+
+def _plan(coords: Tensor, shape: tuple[int, int, int], out_coords: Tensor, geometry: _Geometry) -> ConvPlan:
+    sources, targets = torch.ops.geo3d.sparse_conv_tables(coords, out_coords, *geometry)
+    return ConvPlan(out_coords, geometry.out_shape, sources, targets, coords, shape, geometry.kernel)  # type: ignore[arg-type]
+
+
+def _checked_shape(op: str, coords: Tensor, spatial_shape: Sequence[int]) -> tuple[int, int, int]:
+    check_coords(op, coords)
+    shape = triple(op, "spatial_shape", spatial_shape)
+    if prod(shape) > MAX_CELLS:
+        raise ValueError(f"{op}: a grid must have at most {MAX_CELLS} voxels, got {shape}")
+    if coords.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_inside(op, coords, shape, MAX_BATCH)
+    return shape
+
+
+def _accelerator() -> tuple[str, str]:
+    """What runs sparse convolution, and why."""
+    return (
+        "geo3d",
+        "spconv is not used: on the CPU it is slower, wrong with several threads and without gradients; on CUDA untried",
+    )
+
+
+@torch.library.custom_op("geo3d::sparse_conv_cells", mutates_args=(), device_types="cpu")
+def _sparse_conv_cells(
+    coords: Tensor,
+    out_shape: Sequence[int],
+    kernel: Sequence[int],
+    up: Sequence[int],
+    down: Sequence[int],
+    shift: Sequence[int],
+    step: Sequence[int],
+) -> Tensor:
+    from geo3d.ops.cpu import sparse_conv as cpu
+
+    return cpu.sparse_conv_cells(coords, out_shape, kernel, up, down, shift, step)
+
+
+@_sparse_conv_cells.register_kernel("cuda")
+def _(coords, out_shape, kernel, up, down, shift, step):
+    from geo3d.ops.reference import sparse_conv as reference  # torch's own sort is what this needs
+
+    return reference.sparse_conv_cells(coords, out_shape, kernel, up, down, shift, step)
+
+
+@_sparse_conv_cells.register_fake
+def _(coords, out_shape, kernel, up, down, shift, step):
+    return coords.new_empty((torch.library.get_ctx().new_dynamic_size(), 4))
+
+
+@torch.library.custom_op("geo3d::sparse_conv_tables", mutates_args=(), device_types="cpu")
+def _sparse_conv_tables(
+    coords: Tensor,
+    out_coords: Tensor,
+    out_shape: Sequence[int],
+    kernel: Sequence[int],
+    up: Sequence[int],
+    down: Sequence[int],
+    shift: Sequence[int],
+    step: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    from geo3d.ops.cpu import sparse_conv as cpu
+
+    return cpu.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
+
+
+@_sparse_conv_tables.register_kernel("cuda")
+def _(coords, out_coords, out_shape, kernel, up, down, shift, step):
+    from geo3d.ops.cuda import sparse_conv as cuda
+
+    return cuda.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
+
+
+@_sparse_conv_tables.register_fake
+def _(coords, out_coords, out_shape, kernel, up, down, shift, step):
+    size = prod(kernel)
+    return tuple(coords.new_empty((size, rows.shape[0]), dtype=torch.int32) for rows in (out_coords, coords))
+
+
+@torch.library.custom_op("geo3d::sparse_conv", mutates_args=(), device_types="cpu")
+def _sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor, targets: Tensor) -> Tensor:
+    from geo3d.ops.cpu import sparse_conv as cpu
+
+    return cpu.sparse_conv(features, weight, bias, sources)
+
+
+@_sparse_conv.register_kernel("cuda")
+def _(features, weight, bias, sources, targets):
+    from geo3d.ops.cuda import sparse_conv as cuda
+
+    return cuda.sparse_conv(features, weight, bias, sources)
+
+
+@_sparse_conv.register_fake
+def _(features, weight, bias, sources, targets):
+    return features.new_empty((sources.shape[1], weight.shape[2]))
+
+
+@torch.library.custom_op("geo3d::sparse_conv_weight_grad", mutates_args=(), device_types="cpu")
+def _sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor, targets: Tensor) -> Tensor:
+    from geo3d.ops.cpu import sparse_conv as cpu
+
+    return cpu.sparse_conv_weight_grad(features, grad, sources)
+
+
+@_sparse_conv_weight_grad.register_kernel("cuda")
+def _(features, grad, sources, targets):
+    from geo3d.ops.cuda import sparse_conv as cuda
+
+    return cuda.sparse_conv_weight_grad(features, grad, sources)
+
+
+@_sparse_conv_weight_grad.register_fake
+def _(features, grad, sources, targets):
+    return features.new_empty((sources.shape[0], features.shape[1], grad.shape[1]))
+
+
+def _save_conv(ctx, inputs, output):
+    features, weight, _, sources, targets = inputs
+    ctx.save_for_backward(features, weight, sources, targets)
+
+
+def _conv_backward(ctx, grad):
+    features, weight, sources, targets = ctx.saved_tensors
+    grad = grad.contiguous()
+    of_features = of_weight = of_bias = None
+    if ctx.needs_input_grad[0]:
+        of_features = torch.ops.geo3d.sparse_conv(grad, weight.transpose(1, 2), None, targets, sources)
+    if ctx.needs_input_grad[1]:
+        of_weight = torch.ops.geo3d.sparse_conv_weight_grad(features, grad, sources, targets)
+    if ctx.needs_input_grad[2]:
+        of_bias = grad.sum(0)
+    return of_features, of_weight, of_bias, None, None
+
+
+def _save_weight_grad(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _weight_grad_backward(ctx, grad):
+    features, out_grad, sources, targets = ctx.saved_tensors
+    of_features = torch.ops.geo3d.sparse_conv(out_grad, grad.transpose(1, 2), None, targets, sources)
+    return of_features, torch.ops.geo3d.sparse_conv(features, grad, None, sources, targets), None, None
+
+
+_sparse_conv.register_autograd(_conv_backward, setup_context=_save_conv)
+_sparse_conv_weight_grad.register_autograd(_weight_grad_backward, setup_context=_save_weight_grad)
