@@ -249,6 +249,7 @@ def test_backbone_resolution(up_strides, stride):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu():
     truth = objects([(CAR, 0), (WALKER, 1)], [])
     maps = stacked(center_maps(truth.boxes, truth.labels), center_maps(truth.boxes[:1], truth.labels[:1], iou=0.5))

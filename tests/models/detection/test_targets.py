@@ -8,8 +8,7 @@ import pytest
 import torch
 from models.detection.scenes import CAR, GRID, WALKER, objects
 
-from geo3d.models.detection import BevGrid, GroundTruth
-from geo3d.models.detection import center_codes, transfusion_codes
+from geo3d.models.detection import BevGrid, GroundTruth, center_codes, transfusion_codes
 from geo3d.models.detection.center_targets import assign_centers
 from geo3d.models.detection.heatmaps import draw_gaussians, gaussian_radius
 

@@ -251,6 +251,7 @@ def test_half_precision(wrap):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("wrap", [False, True])
 def test_cuda_equals_cpu(wrap):
     head = small_head(wrap_keys=wrap)
