@@ -47,7 +47,7 @@ class Argoverse2Dataset(Dataset[LidarSample]):
         ImportError: at access, pyarrow is not installed.
     """
 
-    features = FEATURES["argoverse2"]
+    features: tuple[str, ...] = FEATURES["argoverse2"]
 
     def __init__(self, root: str | Path, class_names: Sequence[str] = ARGOVERSE2_CLASSES) -> None:
         self.root = Path(root)

@@ -47,6 +47,8 @@ class KittiDataset(Dataset[LidarSample]):
         ValueError: a damaged file, at access; the message names it.
     """
 
+    features: tuple[str, ...] = FEATURES["kitti"]
+
     def __init__(
         self,
         root: str | Path,
@@ -63,7 +65,6 @@ class KittiDataset(Dataset[LidarSample]):
         self.camera_view_only = camera_view_only
         self.folder = self.root / ("testing" if split == "test" else "training")
         self.frames = _listed_frames(self.root, self.folder, split)
-        self.features = FEATURES["kitti"]
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -59,7 +59,7 @@ class NuScenesDataset(Dataset[LidarSample]):
         ValueError: a damaged table, tables without any scene of the split, or at access a damaged sweep.
     """
 
-    features = ("intensity", "time")
+    features: tuple[str, ...] = ("intensity", "time")
 
     def __init__(
         self,

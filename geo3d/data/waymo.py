@@ -61,7 +61,7 @@ class WaymoDataset(Dataset[LidarSample]):
         ValueError: a damaged pickle, or at access a damaged array; the message names it.
     """
 
-    features = WAYMO_FEATURES
+    features: tuple[str, ...] = WAYMO_FEATURES
 
     def __init__(
         self,

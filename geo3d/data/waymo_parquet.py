@@ -48,7 +48,7 @@ class WaymoParquetDataset(Dataset[LidarSample]):
         ImportError: pyarrow is not installed.
     """
 
-    features = WAYMO_FEATURES
+    features: tuple[str, ...] = WAYMO_FEATURES
 
     def __init__(self, root: str | Path, class_names: Sequence[str] = WAYMO_CLASSES, *, no_label_zones: bool = True) -> None:
         self.root = Path(root)
