@@ -3,6 +3,7 @@
 if __name__ != "geo3d.ops":
     raise ImportError(f"this package is geo3d.ops, not {__name__!r}; run `pip install -e .` and import geo3d")
 
+from geo3d.ops.backends import Backend, backends
 from geo3d.ops.boxes import box_iou_3d, box_iou_rotated, count_points_in_boxes, nms_rotated, points_in_boxes
 from geo3d.ops.grouping import gather
 from geo3d.ops.interpolation import interpolate, three_interpolate
@@ -18,15 +19,22 @@ from geo3d.ops.scatter import (
     scatter_softmax,
     scatter_sum,
 )
+from geo3d.ops.set_attention import set_attention
+from geo3d.ops.sparse_conv import ConvPlan, sparse_conv3d, sparse_conv_plan, sparse_conv_transpose_plan, submanifold_conv_plan
+from geo3d.ops.sparse_tensor import SparseTensor
 from geo3d.ops.voxelize import HardVoxels, Voxels, grid_shape, voxel_features, voxelize, voxelize_hard
 from geo3d.ops.windows import pooling_partition, set_partition, window_partition
 
 __all__ = [
+    "Backend",
     "BallNeighbors",
+    "ConvPlan",
     "HardVoxels",
     "Neighbors",
     "ScatterPlan",
+    "SparseTensor",
     "Voxels",
+    "backends",
     "ball_query",
     "box_iou_3d",
     "box_iou_rotated",
@@ -46,7 +54,12 @@ __all__ = [
     "scatter_plan",
     "scatter_softmax",
     "scatter_sum",
+    "set_attention",
     "set_partition",
+    "sparse_conv3d",
+    "sparse_conv_plan",
+    "sparse_conv_transpose_plan",
+    "submanifold_conv_plan",
     "three_interpolate",
     "voxel_features",
     "voxelize",

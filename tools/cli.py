@@ -12,6 +12,7 @@ TOOLS = {
     "train": "train a model from a YAML",
     "test": "evaluate a model and print its metrics",
     "make-data": "generate data in the native formats",
+    "benchmark": "time the ops beside their peers",
 }
 
 

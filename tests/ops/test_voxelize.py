@@ -10,6 +10,7 @@ import torch
 
 from geo3d.ops.cpu import voxelize as cpu
 from geo3d.ops.cuda import voxelize as cuda
+from geo3d.ops.grouping import gather
 from geo3d.ops.reference import voxelize as reference
 from geo3d.ops.voxelize import grid_shape, voxel_features, voxelize, voxelize_hard
 
@@ -72,6 +73,20 @@ def test_real_sweep_has_the_voxels_of_torch_unique(sweep):
     assert torch.equal(voxels.point_to_voxel[torch.from_numpy(inside)], inverse)
     assert bool((voxels.point_to_voxel[torch.from_numpy(~inside)] == -1).all())
     assert torch.equal(voxels.counts, counts)
+
+
+def test_real_sweep_has_the_voxels_of_spconv(sweep):
+    pytest.importorskip("spconv", reason="spconv is an optional peer: pip install spconv")
+    from spconv.pytorch.utils import PointToVoxel
+
+    points, _, _, size, bounds = sweep
+    peer = PointToVoxel(size, bounds, points.shape[1], len(points), 5)
+    features, coords, counts = (part.clone() for part in peer(points))
+    ours = voxelize_hard(points, size, bounds, max_points=5, max_voxels=len(points))
+    assert len(coords) > 1000
+    assert torch.equal(ours.coords[:, 1:], coords)  # their order too: that of the voxels' first points
+    assert torch.equal(ours.counts, counts.long())
+    assert torch.equal(gather(points, ours.point_indices), features)
 
 
 def test_real_sweep_first_come_first_served(sweep):

@@ -1,0 +1,1 @@
+"""What `geo3d benchmark` times: workloads of the ops beside their peers, and how."""
