@@ -254,6 +254,21 @@ def test_waymo(tmp_path, monkeypatch):
     assert batch.points.shape[1] == 5 and batch.batch_size == 2 and set(batch.labels.tolist()) == {0}
 
 
+def test_real_frames_keep_their_points_in_training(samples, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEO3D_DATA", str(tmp_path))
+    data = Kitti(str(samples / "kitti"), train_split="trainval", batch_size=2)
+    data.prepare_data()
+    dataset, objects = data.dataset("train"), data.dataset("train").sampler
+    # Of nine cars, one is lower than 25 pixels and two are cut off and their occlusion is unknown: these have no grade.
+    assert len(objects.boxes) == 11 and len(objects.candidates["Car"]) == 9 - 3
+    sample = dataset[0, 0]  # a pedestrian, 376 points in the image, and cars of other frames
+    assert len(sample.boxes) > 2 and (sample.points[:, 0] >= 0).all()
+    found = count_points_in_boxes(sample.points[:, :3].contiguous(), sample.boxes).tolist()
+    for count, name in zip(found, sample.names, strict=True):
+        kept = objects.num_points[objects.candidates[name]]
+        assert np.abs(kept - count).min() <= 0.02 * count  # rounding moves points over faces
+
+
 def test_nuscenes(samples, tmp_path, monkeypatch):
     monkeypatch.setenv("GEO3D_DATA", str(tmp_path))
     data = NuScenes(str(samples / "nuscenes"), num_sweeps=1, gt_sampling=None, batch_size=1)
