@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from parity import adapters_detection, adapters_risurconv
+from parity import adapters_detection, adapters_dsvt, adapters_risurconv
 from parity.case_files import Case, find_cases
 
 ADAPTERS = {
+    ("dsvt", "backbone"): adapters_dsvt.backbone,
     ("dsvt", "center_head"): adapters_detection.center_head,
     ("dsvt", "transfusion_decode"): adapters_detection.transfusion_decode,
     ("risurconv", "classifier"): adapters_risurconv.classifier,

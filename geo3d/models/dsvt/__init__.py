@@ -1,0 +1,27 @@
+"""DSVT (CVPR 2023): 3D object detection on LiDAR points by attention among sparse voxels."""
+
+from geo3d.models.dsvt.backbone import DSVTBackbone, StageConfig
+from geo3d.models.dsvt.blocks import Block, SetAttention, SetLayer
+from geo3d.models.dsvt.detector import DSVTDetector
+from geo3d.models.dsvt.encoder import PointEncoder, VoxelFeatures
+from geo3d.models.dsvt.pooling import AttentionPooling, LinearPooling, MaxPooling
+from geo3d.models.dsvt.published import nuscenes_pillar, waymo_pillar, waymo_voxel
+from geo3d.models.dsvt.training import parameters_left_untrained_by_the_authors
+
+__all__ = [
+    "AttentionPooling",
+    "Block",
+    "DSVTBackbone",
+    "DSVTDetector",
+    "LinearPooling",
+    "MaxPooling",
+    "PointEncoder",
+    "SetAttention",
+    "SetLayer",
+    "StageConfig",
+    "VoxelFeatures",
+    "nuscenes_pillar",
+    "parameters_left_untrained_by_the_authors",
+    "waymo_pillar",
+    "waymo_voxel",
+]

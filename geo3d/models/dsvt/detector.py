@@ -1,0 +1,80 @@
+"""The detector around DSVT: point encoder, DSVT, bird's-eye-view map, 2D backbone, head (section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from geo3d.models.detection import BevBackbone, BevGrid, scatter_to_bev
+from geo3d.models.dsvt.backbone import DSVTBackbone
+from geo3d.models.dsvt.encoder import PointEncoder
+
+
+class DSVTDetector(nn.Module):
+    """3D detector on LiDAR points.
+
+    Args:
+        encoder: points to voxels.
+        backbone: voxels to voxels of one layer.
+        bev: 2D backbone on the map of that layer.
+        head: takes the maps of `bev`, such as `CenterHead` or `TransFusionHead`.
+
+    Attributes:
+        bev_grid: the cells of the head's maps in metres, for its targets, loss and decoder.
+
+    Raises:
+        ValueError: parts that do not fit together; the message says which number to change.
+    """
+
+    def __init__(self, encoder: PointEncoder, backbone: DSVTBackbone, bev: BevBackbone, head: nn.Module):
+        super().__init__()
+        _check_geometry(encoder, backbone, bev)
+        self.encoder, self.backbone, self.bev, self.head = encoder, backbone, bev, head
+        stride = bev.stride * -(-backbone.grid[0] // backbone.out_grid[0])
+        self.bev_grid = BevGrid(encoder.point_range, encoder.voxel_size, stride)
+
+    def forward(self, points: Tensor, batch_index: Tensor, batch_size: int) -> Any:
+        """Outputs of the head.
+
+        Args:
+            points: [N, in_features], metres and measurements.
+            batch_index: [N] int32 or int64, the cloud of each point.
+            batch_size: number of clouds; any of them may be empty.
+        """
+        voxels = self.encoder(points, batch_index, batch_size)  # [V, C]
+        voxels = self.backbone(*voxels)  # [V', C]
+        columns, rows, _ = self.backbone.out_grid
+        bev_map = scatter_to_bev(*voxels, batch_size, (rows, columns))  # [B, C, ny, nx]
+        return self.head(self.bev(bev_map))
+
+
+def _check_geometry(encoder: PointEncoder, backbone: DSVTBackbone, bev: BevBackbone) -> None:
+    for axis, cells, voxels in zip("xyz", encoder.grid, backbone.grid, strict=True):
+        if cells != voxels:
+            low, high = (encoder.point_range["xyz".index(axis) + i] for i in (0, 3))
+            raise ValueError(
+                f"DSVTDetector: {low:g} to {high:g} m in {axis} is {cells} voxels of {(high - low) / cells:g} m; "
+                f"the backbone's grid has {voxels}: set it to {cells}, or the voxel size in {axis} to {(high - low) / voxels:g}"
+            )
+    if encoder.channels != backbone.channels:
+        raise ValueError(
+            f"DSVTDetector: encoder and backbone must have the same channels, got {encoder.channels} and {backbone.channels}"
+        )
+    height = backbone.out_grid[2]
+    if height != 1:
+        raise ValueError(
+            f"DSVTDetector: the strides leave {height} of {backbone.grid[2]} voxels in z; raise those of the backbone's stages "
+            f"in z by a factor of {height} in all, or make the voxels {height} times as high"
+        )
+    strides = [-(-before // after) for before, after in zip(backbone.grid[:2], backbone.out_grid[:2], strict=True)]
+    if strides[0] != strides[1]:
+        raise ValueError(f"DSVTDetector: the backbone's strides in x and y must be alike, got {strides[0]} and {strides[1]}")
+    for axis, cells, low in zip("xy", backbone.out_grid, encoder.point_range, strict=False):
+        if cells % bev.reduction:
+            size = encoder.voxel_size["xy".index(axis)] * strides[0]
+            fitting = -(-cells // bev.reduction) * bev.reduction
+            raise ValueError(
+                f"DSVTDetector: the map has {cells} cells in {axis}, the 2D backbone needs a multiple of {bev.reduction}; "
+                f"end the range in {axis} at {low + fitting * size:g} m"
+            )

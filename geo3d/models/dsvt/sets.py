@@ -1,0 +1,74 @@
+"""The input layer of DSVT (section 3.2): windows of voxels, their sets in two orders, and where a voxel is in its window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geo3d.models.dsvt.norm import RowNorm
+from geo3d.ops import gather, set_partition, window_partition
+
+
+class Window(NamedTuple):
+    """One way to cut the grid: (x, y, z) voxels of a window, and (x, y, z) by which the voxels are moved before."""
+
+    shape: tuple[int, int, int]
+    shift: tuple[int, int, int]
+
+
+class Windows(NamedTuple):
+    """Voxels in the windows of one partition: index [V] int64 of the window, places [V, 3] integers (z, y, x) inside."""
+
+    index: Tensor
+    places: Tensor
+
+
+class RotatedSets(NamedTuple):
+    """Sets [2, S, T] of rows and padding [2, S, T], True where a slot repeats; first sorted by y, then by x."""
+
+    rows: Tensor
+    padding: Tensor
+
+
+def windows_of(coords: Tensor, grid: Sequence[int], window: Window) -> Windows:
+    """coords [V, 4] (batch, z, y, x) in a grid of (x, y, z) voxels -> their windows."""
+    return Windows(*window_partition(coords, grid, window.shape, window.shift))
+
+
+def rotated_sets(windows: Windows, window: Window, set_size: int) -> RotatedSets:
+    """Sets of `set_size` slots in each window."""
+    return RotatedSets(*set_partition(windows.index, windows.places, window.shape, set_size))
+
+
+class PositionEmbedding(nn.Module):
+    """Learned embedding of a voxel's place in its window, relative to the window's middle.
+
+    Args:
+        window: (x, y, z) voxels of a window.
+        dimensions: 2 (x, y) in a grid of one layer, else 3 (x, y, z).
+        channels: C.
+    """
+
+    def __init__(self, window: tuple[int, int, int], dimensions: int, channels: int):
+        super().__init__()
+        self.window, self.dimensions = window, dimensions
+        self.layers = nn.Sequential(
+            nn.Linear(dimensions, channels), RowNorm(channels), nn.ReLU(), nn.Linear(channels, channels)
+        )
+        axes = [torch.arange(size) for size in window[:dimensions]]
+        self.register_buffer("every_place", torch.cartesian_prod(*axes) - self._middle(), persistent=False)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """places [V, 3] integers (z, y, x) -> [V, C]."""
+        if self.training or len(places) <= len(self.every_place):
+            return self.layers(places.flip(1)[:, : self.dimensions] - self._middle().to(places.device))
+        # without batch statistics an embedding depends on the place alone, and there are fewer places than voxels
+        z, y, x = places.long().unbind(1)
+        index = x * self.window[1] + y
+        return gather(self.layers(self.every_place), index * self.window[2] + z if self.dimensions == 3 else index)
+
+    def _middle(self) -> Tensor:
+        return torch.tensor(self.window[: self.dimensions]) / 2
