@@ -148,12 +148,13 @@ def _cell_parts(coords, order, shape, kernel, up, down, shift, step):
         inner = 1
         for other in range(axis + 1, 3):
             inner *= shape[other]
+        divisor = np.uint64(down[axis])
         for k in range(kernel[axis]):
             offset = shift[axis] + k * step[axis]
             for i in range(len(order)):
                 row = coords[order[i]]
                 numerator = np.int64(row[3 - axis]) * up[axis] + offset
-                place = numerator if down[axis] == 1 else numerator // down[axis]
+                place = np.int64(np.uint64(numerator) // divisor)  # unsigned, since division in Python's sense is slower
                 if numerator < 0 or place * down[axis] != numerator or place >= shape[axis]:
                     parts[axis, k, i] = -1
                 else:
@@ -181,15 +182,19 @@ def _cells_met(parts, kernel):
 @njit(nogil=True, cache=True)
 def _distinct_coords(cells, shape):
     """Coordinates (batch, z, y, x), of the distinct ones among sorted cells."""
-    coords = np.empty((len(cells), 4), np.int64)
+    coords = np.empty((len(cells), 4), np.int32)
+    x, y, z = np.uint64(shape[0]), np.uint64(shape[1]), np.uint64(shape[2])
     count, previous = 0, -1
     for cell in cells:
-        if cell != previous:
-            coords[count, 1] = cell % shape[2]
-            coords[count, 2] = cell // shape[2] % shape[1]
-            column = cell // (shape[2] * shape[1])
-            coords[count, 3], coords[count, 0] = column % shape[0], column // shape[0]
-            count, previous = count + 1, cell
+        if cell == previous:
+            continue
+        previous = cell
+        column = np.uint64(cell) // z
+        plane = column // y
+        batch = plane // x
+        coords[count, 0], coords[count, 1] = batch, np.uint64(cell) - column * z
+        coords[count, 2], coords[count, 3] = column - plane * y, plane - batch * x
+        count += 1
     return coords[:count]
 
 
