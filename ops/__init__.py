@@ -11,6 +11,8 @@ from geo3d.ops.neighbors import BallNeighbors, Neighbors, ball_query, knn
 from geo3d.ops.sampling import farthest_point_sample
 from geo3d.ops.scatter import (
     ScatterPlan,
+    scatter_amax,
+    scatter_amin,
     scatter_logsumexp,
     scatter_max,
     scatter_mean,
@@ -47,6 +49,8 @@ __all__ = [
     "nms_rotated",
     "points_in_boxes",
     "pooling_partition",
+    "scatter_amax",
+    "scatter_amin",
     "scatter_logsumexp",
     "scatter_max",
     "scatter_mean",

@@ -9,7 +9,17 @@ from typing import NamedTuple
 import torch
 
 # What an op is made of besides numba on the CPU and Triton on CUDA.
-SCATTER = ("scatter_plan", "scatter_sum", "scatter_mean", "scatter_max", "scatter_min", "scatter_softmax", "scatter_logsumexp")
+SCATTER = (
+    "scatter_plan",
+    "scatter_sum",
+    "scatter_mean",
+    "scatter_max",
+    "scatter_min",
+    "scatter_amax",
+    "scatter_amin",
+    "scatter_softmax",
+    "scatter_logsumexp",
+)
 SORTING = ("voxelize", "voxelize_hard", "window_partition", "set_partition", "pooling_partition")
 OTHERS = (
     *(

@@ -103,6 +103,16 @@ def scatter_min(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
     return _extreme("scatter_min", values, index, rows, True)
 
 
+def scatter_amax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
+    """The maxima of `scatter_max` without the winning rows, which saves most of the time and memory where no gradient is needed."""
+    return _extreme_alone("scatter_amax", values, index, rows, False)
+
+
+def scatter_amin(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
+    """The minima of `scatter_min` without the winning rows. Otherwise as `scatter_amax`."""
+    return _extreme_alone("scatter_amin", values, index, rows, True)
+
+
 def scatter_softmax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
     """Softmax of each channel among the input rows that share an output row.
 
@@ -145,6 +155,14 @@ def _extreme(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | N
     best, winner = torch.ops.geo3d.scatter_max(flat, plan.order, plan.offsets, minimum)
     shape = (plan.rows, *values.shape[1:])
     return best.view(shape), winner.view(shape)
+
+
+def _extreme_alone(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None, minimum: bool) -> Tensor:
+    if isinstance(values, Tensor) and values.requires_grad and torch.is_grad_enabled():
+        return _extreme(op, values, index, rows, minimum)[0]  # the gradient goes to the winning rows
+    flat, plan = _prepare(op, values, index, rows)
+    best = torch.ops.geo3d.scatter_amax(flat, plan.order, plan.offsets, minimum)
+    return best.view(plan.rows, *values.shape[1:])
 
 
 def _prepare(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None) -> tuple[Tensor, ScatterPlan]:
@@ -247,6 +265,25 @@ def _(values, order, offsets, minimum):
 def _(values, order, offsets, minimum):
     best = values.new_empty((offsets.shape[0] - 1, values.shape[1]))
     return best, torch.empty_like(best, dtype=torch.int64)
+
+
+@torch.library.custom_op("geo3d::scatter_amax", mutates_args=(), device_types="cpu")
+def _scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
+    from geo3d.ops.cpu import scatter as cpu
+
+    return cpu.scatter_amax(values, order, offsets, minimum)
+
+
+@_scatter_amax.register_kernel("cuda")
+def _(values, order, offsets, minimum):
+    from geo3d.ops.cuda import scatter as cuda
+
+    return cuda.scatter_amax(values, order, offsets, minimum)
+
+
+@_scatter_amax.register_fake
+def _(values, order, offsets, minimum):
+    return values.new_empty((offsets.shape[0] - 1, values.shape[1]))
 
 
 @torch.library.custom_op("geo3d::scatter_select", mutates_args=(), device_types="cpu")

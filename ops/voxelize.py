@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from geo3d.ops.scatter import scatter_max, scatter_mean, scatter_plan, scatter_sum
+from geo3d.ops.scatter import scatter_amax, scatter_mean, scatter_plan, scatter_sum
 
 
 class Voxels(NamedTuple):
@@ -136,7 +136,7 @@ def voxel_features(values: Tensor, voxels: Voxels, reduce: Literal["mean", "max"
         raise ValueError(f"voxel_features: reduce must be 'mean', 'max' or 'sum', got {reduce!r}")
     plan = scatter_plan(voxels.point_to_voxel, voxels.coords.shape[0])
     if reduce == "max":
-        return scatter_max(values, plan)[0]
+        return scatter_amax(values, plan)
     return scatter_mean(values, plan) if reduce == "mean" else scatter_sum(values, plan)
 
 

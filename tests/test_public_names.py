@@ -39,6 +39,8 @@ NAMES = {
         "nms_rotated",
         "points_in_boxes",
         "pooling_partition",
+        "scatter_amax",
+        "scatter_amin",
         "scatter_logsumexp",
         "scatter_max",
         "scatter_mean",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.segments import counting_sort, segment_sum
 
 
@@ -12,9 +13,11 @@ def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
     """As `geo3d.ops.reference.grouping.gather_rows`."""
     if len(values) == 0 or not len(rows):
         return values.new_zeros(len(rows), values.shape[1])
-    gathered = values.index_select(0, rows.clamp(min=0))
     none = rows < 0
-    return gathered.masked_fill_(none[:, None], 0) if bool(none.any()) else gathered
+    some_none = bool(none.any())
+    gathered = empty((len(rows), values.shape[1]), values.dtype)
+    torch.index_select(values, 0, rows.clamp(min=0) if some_none else rows, out=gathered)
+    return gathered.masked_fill_(none[:, None], 0) if some_none else gathered
 
 
 def add_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:

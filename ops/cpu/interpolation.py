@@ -7,13 +7,14 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.threads import run_ranges
 
 
 def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """As `geo3d.ops.reference.interpolation.weighted_rows`."""
     source = _computed(values)
-    sums = torch.empty((len(rows), values.shape[1]), dtype=source.dtype)
+    sums = empty((len(rows), values.shape[1]), source.dtype)
     grain = max(1, 20_000 // max(values.shape[1] * rows.shape[1], 1))
     run_ranges(
         _weighted_rows, len(rows), source.numpy(), rows.numpy(), weights.to(source.dtype).numpy(), sums.numpy(), grain=grain

@@ -8,6 +8,7 @@ from numba import njit
 from torch import Tensor
 
 from geo3d.ops.cpu.grouping import gather_rows
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.segments import AHEAD, GRAIN, counting_sort, full_precision, over_rows, prefetch_row, segment_sum
 from geo3d.ops.cpu.threads import run_ranges
 
@@ -23,11 +24,20 @@ def scatter_plan(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 def scatter_max(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> tuple[Tensor, Tensor]:
     """Largest (smallest) value and its input row [M, C]."""
     source = full_precision(values)
-    best = torch.empty((len(offsets) - 1, values.shape[1]), dtype=source.dtype)
-    winner = torch.empty(best.shape, dtype=torch.int64)
+    best = empty((len(offsets) - 1, values.shape[1]), source.dtype)
+    winner = empty(best.shape, torch.int64)
     sign = source.numpy().dtype.type(-1 if minimum else 1)
     over_rows(_max_segments, source, order.numpy(), offsets.numpy(), sign, best.numpy(), winner.numpy())
     return best.to(values.dtype), winner
+
+
+def scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
+    """Largest (smallest) value [M, C] alone."""
+    source = full_precision(values)
+    best = empty((len(offsets) - 1, values.shape[1]), source.dtype)
+    sign = source.numpy().dtype.type(-1 if minimum else 1)
+    over_rows(_amax_segments, source, order.numpy(), offsets.numpy(), sign, best.numpy())
+    return best.to(values.dtype)
 
 
 def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
@@ -43,7 +53,7 @@ def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
 def scatter_logsumexp(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     """log(sum(exp(values))) [M, C]."""
     source = full_precision(values)
-    best = scatter_max(source, order, offsets, False)[0].nan_to_num_(nan=torch.nan, posinf=0, neginf=0)
+    best = scatter_amax(source, order, offsets, False).nan_to_num_(nan=torch.nan, posinf=0, neginf=0)
     total = segment_sum(gather_rows(best, index).neg_().add_(source).exp_(), order, offsets)
     return total.log_().add_(best).to(values.dtype)
 
@@ -51,7 +61,7 @@ def scatter_logsumexp(values: Tensor, index: Tensor, order: Tensor, offsets: Ten
 def scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     """Softmax [N, C] among the rows of each output row."""
     source = full_precision(values)
-    best = scatter_max(source, order, offsets, False)[0]
+    best = scatter_amax(source, order, offsets, False)
     exponential = gather_rows(best, index).neg_().add_(source).exp_()
     exponential.div_(gather_rows(segment_sum(exponential, order, offsets), index))
     exponential[order[offsets[-1] :]] = 0
@@ -85,6 +95,29 @@ def _max_segments(values, order, offsets, sign, best, winner, first, last):
         for c in range(channels):
             best[r, c] = sign * top[c]
             winner[r, c] = order[begin + step_of_top[c]]
+
+
+@njit(nogil=True, cache=True)
+def _amax_segments(values, order, offsets, sign, best, first, last):
+    """Largest sign * value; NaN is larger than all."""
+    channels = values.shape[1]
+    for r in range(first, last):
+        begin, end = offsets[r], offsets[r + 1]
+        if begin == end:
+            best[r] = 0
+            continue
+        i = order[begin]
+        for c in range(channels):
+            best[r, c] = sign * values[i, c]
+        for place in range(begin + 1, end):
+            prefetch_row(values, order[min(place + AHEAD, len(order) - 1)])
+            i = order[place]
+            for c in range(channels):
+                value, so_far = sign * values[i, c], best[r, c]
+                best[r, c] = value if (value > so_far) | (value != value) else so_far
+        if sign < 0:
+            for c in range(channels):
+                best[r, c] = -best[r, c]
 
 
 @njit(nogil=True, cache=True)

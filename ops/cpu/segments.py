@@ -10,6 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.threads import run_ranges
 
 GRAIN = 20_000  # fewest values that are worth a thread
@@ -19,7 +20,7 @@ AHEAD = 12  # rows between the one that is read and the one that is asked for: t
 def segment_sum(values: Tensor, order: Tensor, offsets: Tensor, mean: bool = False) -> Tensor:
     """Sum or mean of values[order[offsets[r]:offsets[r + 1]]] for each r; each thread owns output rows, so the order is fixed."""
     source = full_precision(values)
-    sums = torch.empty((len(offsets) - 1, values.shape[1]), dtype=source.dtype)
+    sums = empty((len(offsets) - 1, values.shape[1]), source.dtype)
     over_rows(_sum_segments, source, order.numpy(), offsets.numpy(), mean, sums.numpy())
     return sums.to(values.dtype)
 

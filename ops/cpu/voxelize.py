@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.threads import run_ranges
 
 GRAIN = 20_000  # fewest points that are worth a thread
@@ -39,7 +40,7 @@ def voxelize_hard(
     """As `geo3d.ops.reference.voxelize.voxelize_hard`."""
     voxels, order, offsets = _sorted_points(points, batch, voxel_size, range_min, grid, batch_size)
     chosen = _first_come(voxels, order, offsets, len(points), math.prod(grid), max_voxels)
-    indices = torch.empty((len(chosen), max_points), dtype=torch.int64)
+    indices = empty((len(chosen), max_points), torch.int64)
     coords = torch.empty((len(chosen), 4), dtype=torch.int32)
     counts = torch.empty(len(chosen), dtype=torch.int64)
     outputs = (indices.numpy(), coords.numpy(), counts.numpy())

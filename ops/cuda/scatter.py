@@ -25,8 +25,15 @@ def scatter_max(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -
     """As `geo3d.ops.cpu.scatter.scatter_max`."""
     best = values.new_empty((len(offsets) - 1, values.shape[1]))
     winner = torch.empty_like(best, dtype=torch.int64)
-    _launch(_max_kernel, values, order, offsets, best, winner, len(values), SIGN=-1 if minimum else 1)
+    _launch(_max_kernel, values, order, offsets, best, winner, len(values), SIGN=-1 if minimum else 1, WINNER=True)
     return best, winner
+
+
+def scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
+    """As `geo3d.ops.cpu.scatter.scatter_amax`."""
+    best = values.new_empty((len(offsets) - 1, values.shape[1]))
+    _launch(_max_kernel, values, order, offsets, best, order, len(values), SIGN=-1 if minimum else 1, WINNER=False)
+    return best
 
 
 def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
@@ -76,7 +83,18 @@ def _sum_kernel(values, order, offsets, sums, M, C, MEAN: tl.constexpr, BLOCK_M:
 
 @triton.jit
 def _max_kernel(
-    values, order, offsets, best, winner, N, M, C, SIGN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr
+    values,
+    order,
+    offsets,
+    best,
+    winner,
+    N,
+    M,
+    C,
+    SIGN: tl.constexpr,
+    WINNER: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
 ):
     """One program per (block of output rows m, block of channels): the largest SIGN * value, NaN larger than all, and its input row."""
     m, c, begin, count, inside = _block(offsets, M, C, BLOCK_M, BLOCK_C)
@@ -91,7 +109,8 @@ def _max_kernel(
         top = tl.where(has & is_better, value, top)
         arg = tl.where(has & is_better, i[:, None], arg)
     tl.store(best + m[:, None] * C + c[None, :], (SIGN * top).to(best.dtype.element_ty), inside)
-    tl.store(winner + m[:, None] * C + c[None, :], arg, inside)
+    if WINNER:
+        tl.store(winner + m[:, None] * C + c[None, :], arg, inside)
 
 
 @triton.jit

@@ -28,20 +28,26 @@ IMPLEMENTATIONS = {  # each takes values and a plan
     "cpu_mean": lambda v, p: segments.segment_sum(v, p.order, p.offsets, mean=True),
     "cpu_max": lambda v, p: cpu.scatter_max(v, p.order, p.offsets, False),
     "cpu_min": lambda v, p: cpu.scatter_max(v, p.order, p.offsets, True),
+    "cpu_amax": lambda v, p: cpu.scatter_amax(v, p.order, p.offsets, False),
+    "cpu_amin": lambda v, p: cpu.scatter_amax(v, p.order, p.offsets, True),
     "cpu_softmax": lambda v, p: cpu.scatter_softmax(v, *p),
     "cpu_logsumexp": lambda v, p: cpu.scatter_logsumexp(v, *p),
     "triton_sum": lambda v, p: cuda.scatter_sum(v, p.order, p.offsets, False),
     "triton_mean": lambda v, p: cuda.scatter_sum(v, p.order, p.offsets, True),
     "triton_max": lambda v, p: cuda.scatter_max(v, p.order, p.offsets, False),
     "triton_min": lambda v, p: cuda.scatter_max(v, p.order, p.offsets, True),
+    "triton_amax": lambda v, p: cuda.scatter_amax(v, p.order, p.offsets, False),
+    "triton_amin": lambda v, p: cuda.scatter_amax(v, p.order, p.offsets, True),
     "triton_softmax": lambda v, p: cuda.scatter_softmax(v, p.order, p.offsets),
     "triton_logsumexp": lambda v, p: cuda.scatter_logsumexp(v, p.order, p.offsets),
 }
 EXACT = {"rtol": 0, "atol": 0}
-REDUCTIONS = ("sum", "mean", "max", "min", "softmax", "logsumexp")
+REDUCTIONS = ("sum", "mean", "max", "min", "amax", "amin", "softmax", "logsumexp")
 
 
 def definition(reduction):
+    if reduction in ("amax", "amin"):
+        return lambda *arguments: getattr(reference, f"scatter_{reduction[1:]}")(*arguments)[0]
     return getattr(reference, f"scatter_{reduction}")
 
 
@@ -61,7 +67,7 @@ def test_equals_reference(name, case):
     values, index, rows = case
     reduction = name.split("_")[1]
     result = IMPLEMENTATIONS[name](values, scatter.scatter_plan(index, rows))
-    exact = EXACT if reduction in ("sum", "max", "min") else {}
+    exact = EXACT if reduction in ("sum", "max", "min", "amax", "amin") else {}
     torch.testing.assert_close(result, definition(reduction)(values, index, rows), **exact)
 
 
@@ -131,6 +137,14 @@ def test_ties_go_to_the_first_row_and_nan_wins(name):
     torch.testing.assert_close(best, expected, equal_nan=True, **EXACT)
 
 
+@pytest.mark.parametrize("name", ["cpu_amax", "triton_amax", "cpu_amin", "triton_amin"])
+def test_nan_wins_without_winners(name):
+    values = torch.tensor([[1.0, 2], [1, torch.nan], [1, 5], [-torch.inf, torch.nan]])
+    best = IMPLEMENTATIONS[name](values, scatter.scatter_plan(torch.tensor([1, 1, 1, 2]), 3))
+    expected = torch.tensor([[0, 0], [1, torch.nan], [-torch.inf, torch.nan]])
+    torch.testing.assert_close(best, expected, equal_nan=True, **EXACT)
+
+
 @pytest.mark.parametrize("name", ["cpu_logsumexp", "triton_logsumexp"])
 def test_logsumexp_of_large_values_and_infinities(name):
     values = torch.tensor([[1000.0], [1000], [-torch.inf], [torch.inf], [3]])
@@ -194,6 +208,7 @@ def test_registration():
     torch.library.opcheck(torch.ops.geo3d.scatter_sum, (values, *plan, True))
     torch.library.opcheck(torch.ops.geo3d.scatter_spread, (reduced, *plan, True))
     torch.library.opcheck(torch.ops.geo3d.scatter_max, (values, plan.order, plan.offsets, False))
+    torch.library.opcheck(torch.ops.geo3d.scatter_amax, (values.detach(), plan.order, plan.offsets, True))
     torch.library.opcheck(torch.ops.geo3d.scatter_select, (reduced, winner, count))
     torch.library.opcheck(torch.ops.geo3d.scatter_softmax, (values, *plan))
     torch.library.opcheck(torch.ops.geo3d.scatter_logsumexp, (values, *plan))
@@ -203,7 +218,12 @@ def test_compiles_in_one_graph():
     def function(values, index):
         plan = scatter.scatter_plan(index, 5)
         best, winner = scatter.scatter_max(values, plan)
-        return scatter.scatter_softmax(values, plan), scatter.scatter_mean(values, plan) + best, winner
+        return (
+            scatter.scatter_softmax(values, plan),
+            scatter.scatter_mean(values, plan) + best,
+            winner,
+            scatter.scatter_amin(values, plan),
+        )
 
     values, index = torch.rand(20, 3), torch.randint(-1, 5, (20,))
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")

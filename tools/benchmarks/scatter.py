@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from geo3d import ops
 from geo3d.tools.benchmarks.clouds import RANGE, sweep
-from geo3d.tools.benchmarks.workloads import Workloads, backward, optional
+from geo3d.tools.benchmarks.workloads import Workload, Workloads, backward, optional
 
-OPS = ("scatter_sum", "scatter_mean", "scatter_max")
+OPS = ("scatter_sum", "scatter_mean", "scatter_amax", "scatter_max")
 
 
 def workloads(device: torch.device) -> Workloads:
@@ -67,27 +67,36 @@ def _maxima(index: Tensor, rows: int, channels: int) -> Workloads:
     torch_scatter = optional("torch_scatter")
     wide = index[:, None].expand_as(values)
     plan = ops.scatter_plan(index, rows)
+    size = f"{len(index):,} to {rows:,} rows, C = {channels}"
     peers = {
         "scatter_reduce": lambda: values.new_zeros(rows, channels).scatter_reduce(0, wide, values, "amax", include_self=False),
         "index_reduce": lambda: values.new_zeros(rows, channels).index_reduce(0, index, values, "amax", include_self=False),
     }
-    if torch_scatter:
-        peers["torch-scatter"] = lambda: torch_scatter.scatter_max(values, index, 0, dim_size=rows)[0]
+    with_rows = (
+        {"torch-scatter": lambda: torch_scatter.scatter_max(values, index, 0, dim_size=rows)[0]} if torch_scatter else {}
+    )
     yield from _both(
-        "scatter_max",
-        f"{len(index):,} to {rows:,} rows, C = {channels}",
-        lambda: ops.scatter_max(values, index, rows)[0],
-        lambda: ops.scatter_max(values, plan)[0],
-        peers,
+        "scatter_amax",
+        size,
+        lambda: ops.scatter_amax(values, index, rows),
+        lambda: ops.scatter_amax(values, plan),
+        peers | with_rows,
         values,
         rows,
+    )
+    moved = 4 * channels * (len(index) + rows) + 8 * channels * rows
+    yield Workload(
+        "scatter_max",
+        f"scatter_max with the winning rows, {size}",
+        _without_grad(lambda: ops.scatter_max(values, index, rows)[0]),
+        _without_grads(with_rows),
+        moved,
+        agree={"torch-scatter": Tensor.detach},
     )
 
 
 def _both(op, size, ours, planned, peers, values, rows) -> Workloads:
     """Forward, and forward with backward, each without and with a plan that was made before."""
-    from geo3d.tools.benchmarks.workloads import Workload
-
     moved = values.element_size() * values.shape[1] * (len(values) + rows)
     agree = {name: torch.Tensor.detach for name in peers}
     grad = torch.rand(rows, values.shape[1], device=values.device)
