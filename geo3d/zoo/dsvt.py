@@ -42,6 +42,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _our_name(name: str) -> str:
+    new: str | None
     pooling = re.match(r"backbone_3d\.stage_(\d+)_reduction\.", name)
     if pooling:  # ours belongs to the stage after it
         new = f"backbone.stages.{int(pooling[1]) + 1}.pool.{name[pooling.end() :]}"

@@ -7,9 +7,9 @@ size; consecutive blocks cut the grid into windows in two ways, and between stag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -21,7 +21,11 @@ from geo3d.models.dsvt.sets import RotatedSets, Window, rotated_sets, windows_of
 from geo3d.ops import pooling_partition
 
 Triple = tuple[int, int, int]
-POOLINGS = {"attention": AttentionPooling, "linear": LinearPooling, "max": lambda channels, capacity: MaxPooling()}
+POOLINGS: dict[str, Callable[[int, int], nn.Module]] = {
+    "attention": AttentionPooling,
+    "linear": LinearPooling,
+    "max": lambda channels, capacity: MaxPooling(),
+}
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,15 @@ class DSVTBackbone(nn.Module):
     ):
         super().__init__()
         _check(grid, stages, channels, heads, pooling, activation)
-        self.grid, self.channels, self.checkpoint_blocks = tuple(grid), channels, checkpoint_blocks
+        self.grid, self.channels, self.checkpoint_blocks = _triple(grid), channels, checkpoint_blocks
         self.stages = nn.ModuleList()
         first_block = 0  # blocks are counted over all stages, and the partitions alternate
         for config in stages:
             grid = _pooled(grid, config.stride)
             pool = POOLINGS[pooling](channels, _product(config.stride)) if len(self.stages) else None
             windows = (
-                Window(tuple(config.window), (0, 0, 0)),
-                Window(_times(config.window, hybrid_factor), tuple(config.shift)),
+                Window(_triple(config.window), (0, 0, 0)),
+                Window(_times(config.window, hybrid_factor), _triple(config.shift)),
             )
             blocks = [
                 Block(
@@ -143,9 +147,9 @@ class Stage(nn.Module):
         """features [V, C] and coords [V, 4] of the stage before -> those of this one."""
         if self.pool is not None:
             features, coords = self.pooled(features, coords)
-        windows = tuple(windows_of(coords, self.grid, window) for window in self.windows)
+        windows = windows_of(coords, self.grid, self.windows[0]), windows_of(coords, self.grid, self.windows[1])
         sets: dict[int, RotatedSets] = {}
-        for block in self.blocks:
+        for block in cast("list[Block]", self.blocks):
             k = block.partition
             if k not in sets:
                 sets[k] = rotated_sets(windows[k], self.windows[k], self.set_size)
@@ -158,6 +162,7 @@ class Stage(nn.Module):
 
     def pooled(self, features: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
         """features [V, C] and coords [V, 4] of the stage before -> [P, C] and [P, 4]."""
+        assert self.pool is not None
         before = _times(self.grid, self.stride)  # what of the coarse grid lies outside the fine one holds no voxels
         coords, cell, slot = pooling_partition(coords, self.stride, before)
         return self.pool(features, Cells.of(cell, slot, coords.shape[0], _product(self.stride))), coords
@@ -195,6 +200,11 @@ def _check(grid: Triple, stages: Sequence[StageConfig], channels: int, heads: in
                 raise ValueError(
                     f"DSVTBackbone: the shift of stage {number} in {axis} must not exceed the window, got {shift} and {window}"
                 )
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    x, y, z = values
+    return x, y, z
 
 
 def _pooled(grid: Triple, stride: Triple) -> Triple:

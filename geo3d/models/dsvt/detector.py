@@ -42,10 +42,10 @@ class DSVTDetector(nn.Module):
             batch_index: [N] int32 or int64, the cloud of each point.
             batch_size: number of clouds; any of them may be empty.
         """
-        voxels = self.encoder(points, batch_index, batch_size)  # [V, C]
-        voxels = self.backbone(*voxels)  # [V', C]
+        features, coords = self.encoder(points, batch_index, batch_size)  # [V, C], [V, 4]
+        features, coords = self.backbone(features, coords)  # of the last stage
         columns, rows, _ = self.backbone.out_grid
-        bev_map = scatter_to_bev(*voxels, batch_size, (rows, columns))  # [B, C, ny, nx]
+        bev_map = scatter_to_bev(features, coords, batch_size, (rows, columns))  # [B, C, ny, nx]
         return self.head(self.bev(bev_map))
 
 

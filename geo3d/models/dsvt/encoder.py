@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +51,11 @@ class PointEncoder(nn.Module):
                 f"PointEncoder: any_height needs one voxel in z, got {self.grid[2]}; set its size to the range in z"
             )
         self.in_features, self.channels, self.any_height = in_features, channels, any_height
-        self.voxel_size, self.point_range = tuple(voxel_size), tuple(point_range)
+        self.voxel_size = cast("tuple[float, float, float]", tuple(voxel_size))
+        self.point_range = cast("tuple[float, float, float, float, float, float]", tuple(point_range))
         first_center = [low + size / 2 for low, size in zip(point_range, voxel_size, strict=False)]
+        self.cell_size: Tensor
+        self.first_center: Tensor
         self.register_buffer("cell_size", torch.tensor(voxel_size, dtype=torch.float32), persistent=False)
         self.register_buffer("first_center", torch.tensor(first_center, dtype=torch.float32), persistent=False)
         # a point's columns, its offset from the mean of its voxel's points, its offset from the voxel's centre

@@ -33,7 +33,7 @@ class Cells(NamedTuple):
     def dense(self, values: Tensor) -> Tensor:
         """values [V, C] -> [M, K, C], zero in empty slots."""
         spread = values.new_zeros(self.plan.rows * self.capacity, values.shape[1])
-        return spread.index_copy(0, self.address, values).view(self.plan.rows, self.capacity, -1)
+        return spread.index_copy(0, self.address, values).view(self.plan.rows, self.capacity, values.shape[1])
 
     @property
     def address(self) -> Tensor:

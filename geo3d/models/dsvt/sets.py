@@ -20,9 +20,9 @@ class Window(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """Voxels in the windows of one partition: index [V] int64 of the window, places [V, 3] integers (z, y, x) inside."""
+    """Voxels in the windows of one partition: numbers [V] int64 of their windows, places [V, 3] integers (z, y, x) inside."""
 
-    index: Tensor
+    numbers: Tensor
     places: Tensor
 
 
@@ -40,7 +40,7 @@ def windows_of(coords: Tensor, grid: Sequence[int], window: Window) -> Windows:
 
 def rotated_sets(windows: Windows, window: Window, set_size: int) -> RotatedSets:
     """Sets of `set_size` slots in each window."""
-    return RotatedSets(*set_partition(windows.index, windows.places, window.shape, set_size))
+    return RotatedSets(*set_partition(windows.numbers, windows.places, window.shape, set_size))
 
 
 class PositionEmbedding(nn.Module):
@@ -59,6 +59,7 @@ class PositionEmbedding(nn.Module):
             nn.Linear(dimensions, channels), RowNorm(channels), nn.ReLU(), nn.Linear(channels, channels)
         )
         axes = [torch.arange(size) for size in window[:dimensions]]
+        self.every_place: Tensor
         self.register_buffer("every_place", torch.cartesian_prod(*axes) - self._middle(), persistent=False)
 
     def forward(self, places: Tensor) -> Tensor:
