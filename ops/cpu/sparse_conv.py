@@ -60,14 +60,13 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
     """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32, or float64."""
     values, rows, channels = full_precision(features), sources.shape[1], weight.shape[2]
     panels = _panels(weight.to(values.dtype))
-    out = torch.empty(
-        (rows + 1, panels.shape[1] * panels.shape[3]), dtype=values.dtype
-    )  # what fills up a tile goes to the last row
+    # what fills up a tile goes to the last row
+    out = torch.empty((rows + 1, panels.shape[1] * panels.shape[3]), dtype=values.dtype)
     start = torch.zeros(out.shape[1], dtype=values.dtype)
     if bias is not None:
         start[:channels] = bias
     threads = torch.get_num_threads()
-    block = max(ROWS, min(BLOCK, rows // (4 * threads)))
+    block = max(64, min(BLOCK, rows // (4 * threads)))
     blocks = np.arange(-(-rows // block))
     blocks = blocks[np.argsort(blocks % threads, kind="stable")]  # dense parts of a scene go to all threads alike
     arrays = (values.numpy(), panels.numpy(), start.numpy(), sources.numpy(), out.numpy())
@@ -81,7 +80,8 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
     size, inputs, outputs = len(sources), values.shape[1], grads.shape[1]
     columns = tile_columns(values.itemsize)
     panels = -(-outputs // columns)
-    total = torch.zeros((size * inputs + 1, panels * columns), dtype=values.dtype)  # what fills up a tile goes to the last row
+    # what fills up a tile goes to the last row
+    total = torch.zeros((size * inputs + 1, panels * columns), dtype=values.dtype)
     tiles = -(-inputs // ROWS) * panels
     arrays = (values.numpy(), grads.numpy(), sources.numpy(), total.numpy())
     run_ranges(_outer_products, tiles, *arrays, columns, grain=1 + tiles * GRAIN // max(sources.numel(), 1))
@@ -105,7 +105,7 @@ def _ascending_order(coords: np.ndarray) -> np.ndarray:
     order = np.arange(len(coords))
     if _first_not_above(coords, order) < 0:
         return order
-    order = np.lexsort((coords[:, 1], coords[:, 2], coords[:, 3], coords[:, 0]))
+    order = np.argsort(_cells_of(coords, order, coords.max(0)[:0:-1].astype(np.int64) + 1), kind="stable")
     i = _first_not_above(coords, order)
     if i >= 0:
         place = coords[order[i]].tolist()
@@ -155,11 +155,9 @@ def _cell_parts(coords, order, shape, kernel, up, down, shift, step):
                 row = coords[order[i]]
                 numerator = np.int64(row[3 - axis]) * up[axis] + offset
                 place = np.int64(np.uint64(numerator) // divisor)  # unsigned, since division in Python's sense is slower
-                if numerator < 0 or place * down[axis] != numerator or place >= shape[axis]:
-                    parts[axis, k, i] = -1
-                else:
-                    batch = np.int64(row[0]) * shape[0] if axis == 0 else 0
-                    parts[axis, k, i] = (batch + place) * inner
+                batch = np.int64(row[0]) * shape[0] if axis == 0 else 0
+                is_inside = (numerator >= 0) & (place * down[axis] == numerator) & (place < shape[axis])
+                parts[axis, k, i] = (batch + place) * inner if is_inside else -1
     return parts
 
 

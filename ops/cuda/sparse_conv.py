@@ -49,7 +49,7 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
     rows = sources.shape[1]
     out = features.new_empty((rows, out_channels))
     if out.numel():
-        block_in, block_out = _block(channels, 64), _block(out_channels, 128)
+        block_in, block_out = _blocks(features, out_channels)
         grid = (triton.cdiv(rows, BLOCK_ROWS), triton.cdiv(out_channels, block_out))
         arguments = (features, weight.contiguous(), bias, sources, out, rows, size, channels, out_channels)
         blocks = {"BLOCK_M": BLOCK_ROWS, "BLOCK_C": block_in, "BLOCK_D": block_out}
@@ -63,7 +63,7 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
         return reference.sparse_conv_weight_grad(features, grad, sources)
     size, rows = sources.shape
     channels, out_channels = features.shape[1], grad.shape[1]
-    block_in, block_out = _block(channels, 64), _block(out_channels, 64)
+    block_in, block_out = _blocks(features, out_channels)
     tiles = triton.cdiv(channels, block_in) * triton.cdiv(out_channels, block_out)
     parts = max(1, min(triton.cdiv(rows, 4 * BLOCK_ROWS), PROGRAMS // max(1, size * tiles)))
     total = torch.empty((parts, size, channels, out_channels), dtype=torch.float32, device=features.device)
@@ -75,8 +75,11 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
     return total.sum(0).to(features.dtype)
 
 
-def _block(channels: int, most: int) -> int:
-    return max(16, min(most, triton.next_power_of_2(channels)))  # tensor cores take no side below 16
+def _blocks(features: Tensor, out_channels: int) -> tuple[int, int]:
+    """Sides of the tiles of a matrix: at least 16, which tensor cores need; float32 takes twice the memory of half."""
+    most = 32 if features.dtype == torch.float32 else 64
+    block_in, block_out = triton.next_power_of_2(features.shape[1]), triton.next_power_of_2(out_channels)
+    return max(16, min(most, block_in)), max(16, min(64, block_out))
 
 
 def _precision() -> str:
