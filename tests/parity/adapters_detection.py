@@ -20,8 +20,8 @@ from geo3d.models.detection.grid import BevGrid
 from geo3d.models.detection.transfusion_codes import decode_boxes, encode_boxes
 from geo3d.models.detection.transfusion_decode import TransFusionDecoder, proposal_codes
 from geo3d.models.detection.transfusion_head import TransFusionOutputs
-from geo3d.models.detection.transfusion_loss import TransFusionLoss, TransFusionLosses, draw_peaks
-from geo3d.models.detection.transfusion_targets import Matcher
+from geo3d.models.detection.transfusion_loss import TransFusionLoss, draw_peaks
+from geo3d.models.detection.transfusion_targets import Matcher, Matching
 from geo3d.zoo.detection import convert_detection_names
 from geo3d.zoo.weights import fill
 
@@ -68,10 +68,7 @@ def transfusion_decode(case: Case) -> Arrays:
     )
     results = detections(transfusion_decoder(config, grid)(outputs))
     truth, loss = ground_truth(case), transfusion_loss(config, grid)
-    results |= _assigned(outputs, truth, loss)
-    losses = loss(outputs, truth)
-    losses.total.backward()
-    results |= transfusion_losses(losses)
+    results |= transfusion_losses(loss, outputs, truth) | _assigned(outputs, truth, loss)
     results |= {f"out.grad.pred.{key}": drawn[key].grad for key in PREDICTIONS}
     results["out.grad.pred.dense_heatmap"] = drawn["dense_heatmap"].grad[:, :, ::3]
     return results
@@ -164,9 +161,14 @@ def center_losses(losses: CenterLosses) -> Arrays:
     return {f"out.loss{name}": value[None] for name, value in parts.items()}
 
 
-def transfusion_losses(losses: TransFusionLosses) -> Arrays:
+def transfusion_losses(loss: TransFusionLoss, outputs: TransFusionOutputs, truth: GroundTruth) -> Arrays:
+    """The terms, after the backward pass of their sum."""
+    losses = loss(outputs, truth)
+    losses.total.backward()
     parts = {"loss": losses.total, "loss_heatmap": losses.heatmap, "loss_cls": losses.classes, "loss_bbox": losses.boxes}
-    parts |= {"loss_iou": losses.iou, "matched_ious": losses.matched_iou}
+    pairs = _matching(outputs, truth, loss)
+    own = [pairs.iou[pairs.batch_index == sample].mean() for sample in range(truth.batch_size)]
+    parts |= {"loss_iou": losses.iou, "matched_ious": torch.stack(own).mean()}  # theirs is the mean of the samples' means
     return {f"out.{name}": value[None] for name, value in parts.items()}
 
 
@@ -204,11 +206,14 @@ def gradients(case: Case, network: nn.Module, convert: Callable[[Arrays], Arrays
     return results
 
 
+def _matching(outputs: TransFusionOutputs, truth: GroundTruth, loss: TransFusionLoss) -> Matching:
+    boxes = decode_boxes(proposal_codes(outputs).detach(), loss.grid)
+    return loss.matcher(boxes, outputs.heatmap, truth, loss.grid)
+
+
 def _assigned(outputs: TransFusionOutputs, truth: GroundTruth, loss: TransFusionLoss) -> Arrays:
-    with torch.no_grad():
-        boxes = decode_boxes(proposal_codes(outputs), loss.grid)
-        pairs = loss.matcher(boxes, outputs.heatmap, truth, loss.grid)
-        peaks = draw_peaks(truth, loss.grid, outputs.dense_heatmap.shape)
+    pairs = _matching(outputs, truth, loss)
+    peaks = draw_peaks(truth, loss.grid, outputs.dense_heatmap.shape)
     at = (pairs.batch_index, pairs.proposals)
     labels = torch.full_like(outputs.query_labels, outputs.heatmap.shape[-1])
     labels[at] = truth.labels[pairs.objects]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from parity import adapters_detection, adapters_dsvt, adapters_risurconv
+from parity import adapters_detection, adapters_detectors, adapters_dsvt, adapters_risurconv
 from parity.case_files import Case, find_cases
 
 ADAPTERS = {
     ("dsvt", "backbone"): adapters_dsvt.backbone,
     ("dsvt", "center_head"): adapters_detection.center_head,
+    ("dsvt", "detector_center_head"): adapters_detectors.detector_center_head,
+    ("dsvt", "detector_transfusion"): adapters_detectors.detector_transfusion,
     ("dsvt", "transfusion_decode"): adapters_detection.transfusion_decode,
     ("risurconv", "classifier"): adapters_risurconv.classifier,
     ("risurconv", "classifier_train"): adapters_risurconv.classifier_train,

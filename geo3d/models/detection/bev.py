@@ -26,7 +26,9 @@ def scatter_to_bev(features: Tensor, coords: Tensor, batch_size: int, shape: tup
     batch, _, y, x = coords.long().unbind(1)
     canvas = features.new_zeros((batch_size * shape[0] * shape[1], features.shape[1]))
     canvas = canvas.index_copy(0, (batch * shape[0] + y) * shape[1] + x, features)
-    return canvas.view(batch_size, *shape, -1).permute(0, 3, 1, 2)
+    bev = canvas.view(batch_size, *shape, -1).permute(0, 3, 1, 2)
+    # channels last is the layout that tensor cores want; on the CPU it wins nothing and batch norm sums less exactly in it
+    return bev.contiguous() if bev.device.type == "cpu" else bev
 
 
 class ResidualBlock(nn.Module):

@@ -12,12 +12,11 @@ from geo3d.models.detection.grid import BevGrid
 def encode_boxes(boxes: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor]:
     """Boxes [K, 7 or 9] with positive sizes -> codes [K, 8 or 10] and cells [K, 2] int64 (x, y).
 
-    A centre outside the grid is moved into the nearest cell.
+    A centre outside the grid, or in the last half cell along x or y, is moved to half a cell before its end, as in the released code.
     """
     rows, columns = grid.shape
-    size = boxes.new_tensor([columns, rows])
-    position = grid.to_cells(boxes[:, :2]).clamp(min=0)
-    position = position.where(position < size, size - 0.5)
+    last = boxes.new_tensor([columns - 0.5, rows - 0.5])
+    position = torch.minimum(grid.to_cells(boxes[:, :2]).clamp(min=0), last)
     cells = position.long()
     yaw = boxes[:, 6:7]
     codes = (position - cells, boxes[:, 2:3], boxes[:, 3:6].log(), yaw.cos(), yaw.sin(), boxes[:, 7:])

@@ -37,7 +37,8 @@ def assign_centers(
     """Targets for true objects, which are left as they are.
 
     Args:
-        truth: objects; those without a positive size are left out, those centred outside the grid are moved to its border.
+        truth: objects; those without a positive size are left out, those centred outside the grid are moved to its border
+            (`encode_boxes`).
         grid: cells of the head's maps.
         num_classes: channels of the heatmap.
         min_overlap: sets the reach of a peak (`gaussian_radius`).

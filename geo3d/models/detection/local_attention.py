@@ -115,7 +115,8 @@ class PositionEmbedding(nn.Module):
     def forward(self, positions: Tensor, counts: Tensor | None = None) -> Tensor:
         """positions [N, 2] float32, counts [N] how often each is in the batch (None: once) -> [N, C]."""
         with torch.autocast(positions.device.type, enabled=False):  # half precision does not tell the far cells apart
-            embedded = F.linear(positions, self.embed.weight.float(), self.embed.bias.float())
+            dtype = torch.promote_types(self.embed.weight.dtype, torch.float32)
+            embedded = F.linear(positions.to(dtype), self.embed.weight.to(dtype), self.embed.bias.to(dtype))
             hidden = self.norm(embedded, counts).relu()
         return self.project(hidden.to(self.project.weight.dtype))
 
@@ -140,11 +141,10 @@ class CountedBatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor, counts: Tensor | None = None) -> Tensor:
-        """x [N, C], counts [N] (None: 1 each) -> [N, C] float32."""
-        x = x.float()
+        """x [N, C], single or double precision, counts [N] (None: 1 each) -> [N, C]."""
         mean, var = self.running_mean, self.running_var
         if self.training:
-            share = torch.ones_like(x[:, :1]) if counts is None else counts[:, None].float()
+            share = torch.ones_like(x[:, :1]) if counts is None else counts[:, None].to(x.dtype)
             total = share.sum()
             mean = (x * share).sum(0) / total
             var = ((x - mean).square() * share).sum(0) / total
@@ -152,8 +152,8 @@ class CountedBatchNorm(nn.Module):
         return (x - mean) * (var + self.eps).rsqrt() * self.weight + self.bias
 
     def _track(self, mean: Tensor, var: Tensor) -> None:
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(var, self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
         self.num_batches_tracked += 1
 
 
