@@ -110,7 +110,7 @@ class KittiAveragePrecision(Metric):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Table:
     """Objects of all frames: rows [N, 16] float64 as COLUMNS says, and how many each frame has, [F] int64."""
 

@@ -13,7 +13,7 @@ from geo3d.models.detection.bev import BatchNorm
 PRIOR_LOGIT = -2.19  # a heatmap starts at a probability of 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CenterOutputs:
     """Maps of the head, [B, C, ny, nx] in the network's type.
 

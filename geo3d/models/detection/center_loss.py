@@ -17,7 +17,7 @@ from geo3d.models.detection.heatmaps import heatmap_focal_loss
 from geo3d.ops import box_iou_3d
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CenterLosses:
     """Weighted terms, scalars float32: heatmap, code of the box, predicted IoU, overlap of the box."""
 

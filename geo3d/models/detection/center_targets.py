@@ -12,7 +12,7 @@ from geo3d.models.detection.grid import BevGrid
 from geo3d.models.detection.heatmaps import draw_gaussians, gaussian_radius
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CenterTargets:
     """Targets of a batch with K objects of positive size.
 

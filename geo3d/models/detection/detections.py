@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Objects found in one sample; K may be 0.
 
@@ -42,7 +42,7 @@ def split_detections(boxes: Tensor, scores: Tensor, labels: Tensor, batch_index:
     return [Detections(*part) for part in parts]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroundTruth:
     """True objects of a batch, packed: rows of one sample after those of the one before. Samples may have none.
 
@@ -53,7 +53,7 @@ class GroundTruth:
         batch_size: number of samples B.
 
     Raises:
-        ValueError: shapes or dtypes that do not fit.
+        ValueError: shapes or dtypes that do not fit, and on the CPU a batch index that is not sorted or not below the batch size.
     """
 
     boxes: Tensor
@@ -68,6 +68,10 @@ class GroundTruth:
         for name, values in (("labels", self.labels), ("batch_index", self.batch_index)):
             if values.shape != (count,) or values.dtype != torch.int64:
                 raise ValueError(f"GroundTruth: {name} must be [{count}] int64, got {_describe(values)}")
+        if count and self.batch_index.device.type == "cpu":
+            first, last = int(self.batch_index[0]), int(self.batch_index[-1])
+            if first < 0 or last >= self.batch_size or bool((self.batch_index.diff() < 0).any()):
+                raise ValueError(f"GroundTruth: batch_index must be sorted and from 0 to {self.batch_size - 1}")
 
     @classmethod
     def from_samples(cls, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> GroundTruth:

@@ -17,7 +17,7 @@ from geo3d.models.detection.grid import flat_cells
 from geo3d.models.detection.local_attention import LocalDecoderLayer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TransFusionOutputs:
     """P proposals of each sample, the best first, in the network's type but for `center`.
 

@@ -20,7 +20,7 @@ from geo3d.models.detection.transfusion_targets import ALPHA, GAMMA, Matcher, Ma
 from geo3d.ops import box_iou_3d
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TransFusionLosses:
     """Weighted terms, scalars float32: dense heatmap, classes of the proposals, their boxes, their predicted IoU.
 

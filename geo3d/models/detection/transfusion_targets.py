@@ -16,7 +16,7 @@ from geo3d.ops import box_iou_3d
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss of the classes, here and in the loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matching:
     """M pairs of a batch, sample by sample; M is less than the number of objects only where they outnumber the proposals.
 

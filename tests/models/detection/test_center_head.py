@@ -188,7 +188,7 @@ def test_no_objects_teach_the_heatmap_alone():
     losses.total.backward()
     assert losses.loc == losses.iou == losses.iou_reg == 0
     assert head.branches["heatmap"][-1].bias.grad.abs().sum() > 0
-    assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+    assert all(p.grad.isfinite().all() for p in head.parameters())  # none without: several GPUs need all
 
 
 def test_gradient_reaches_every_parameter():

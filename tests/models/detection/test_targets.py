@@ -112,5 +112,7 @@ def test_messages():
         GroundTruth(torch.zeros(2, 8), torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), 1)
     with pytest.raises(ValueError, match=r"labels must be \[2\] int64"):
         GroundTruth(torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, dtype=torch.int64), 1)
+    with pytest.raises(ValueError, match="batch_index must be sorted and from 0 to 1"):
+        GroundTruth(torch.zeros(2, 7), torch.zeros(2, dtype=torch.int64), torch.tensor([1, 0]), 2)
     with pytest.raises(ValueError, match="labels must be classes from 0 to 1, got"):
         assign_centers(objects([(CAR, 2)]), GRID, 2)

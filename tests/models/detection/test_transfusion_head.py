@@ -180,7 +180,7 @@ def test_no_objects_teach_background():
     losses = TransFusionLoss(GRID)(head(torch.randn(2, 8, *GRID.shape)), objects([], []))
     losses.total.backward()
     assert losses.boxes == losses.iou == losses.matched_iou == 0 and losses.classes > 0
-    assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+    assert all(p.grad.isfinite().all() for p in head.parameters())  # none without: several GPUs need all
 
 
 def test_gradient_reaches_every_parameter():
