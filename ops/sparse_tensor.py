@@ -57,10 +57,12 @@ class SparseTensor:
 
 
 def check_inside(op: str, coords: Tensor, shape: tuple[int, int, int], batch_size: int) -> None:
-    """Raise if a coordinate is outside the grids; this waits for the device."""
+    """Raise if a coordinate, on the CPU, is outside the grids."""
+    from geo3d.ops.cpu.sparse_conv import bounds
+
     if len(coords) == 0:
         return
-    low, high = (bound.tolist() for bound in torch.aminmax(coords, dim=0))
+    low, high = (bound.tolist() for bound in bounds(coords.contiguous().numpy()))
     limits = (batch_size, *shape[::-1])
     for name, least, most, limit in zip(("batch", "z", "y", "x"), low, high, limits, strict=True):
         if least < 0 or most >= limit:

@@ -42,8 +42,7 @@ def sparse_conv_tables(
 ) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv_tables`."""
     size = kernel[0] * kernel[1] * kernel[2]
-    sources = torch.full((size, len(out_coords)), -1, dtype=torch.int32)
-    targets = torch.full((size, len(coords)), -1, dtype=torch.int32)
+    sources, targets = np.full((size, len(out_coords)), -1, np.int32), np.full((size, len(coords)), -1, np.int32)
     # an input and an output that meet through a kernel cell meet the other way round through the opposite one
     is_mirrored = up == down == [1, 1, 1] and all(2 * a == b * (1 - k) for a, b, k in zip(shift, step, kernel, strict=True))
     is_mirrored &= coords.data_ptr() == out_coords.data_ptr() and coords.shape == out_coords.shape
@@ -51,15 +50,15 @@ def sparse_conv_tables(
     out_order = order if is_mirrored else _ascending_order(out_coords.numpy())
     out_cells = _cells_of(out_coords.numpy(), out_order, np.array(out_shape))
     parts = _cell_parts(coords.numpy(), order, *_arrays(out_shape, kernel, up, down, shift, step))
-    arguments = (parts, order, out_cells, out_order, np.array(kernel), is_mirrored, sources.numpy(), targets.numpy())
+    arguments = (parts, order, out_cells, out_order, np.array(kernel), is_mirrored, sources, targets)
     run_ranges(_match, (size + 1) // 2 if is_mirrored else size, *arguments, grain=1 + GRAIN // max(len(coords), 1))
-    return sources, targets
+    return torch.from_numpy(sources), torch.from_numpy(targets)
 
 
 def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32, or float64."""
     values, rows, channels = full_precision(features), sources.shape[1], weight.shape[2]
-    panels = _panels(weight.to(values.dtype))
+    panels = _panels(weight.to(values.dtype).numpy())
     # what fills up a tile goes to the last row
     out = torch.empty((rows + 1, panels.shape[1] * panels.shape[3]), dtype=values.dtype)
     start = torch.zeros(out.shape[1], dtype=values.dtype)
@@ -69,7 +68,7 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
     block = max(64, min(BLOCK, rows // (4 * threads)))
     blocks = np.arange(-(-rows // block))
     blocks = blocks[np.argsort(blocks % threads, kind="stable")]  # dense parts of a scene go to all threads alike
-    arrays = (values.numpy(), panels.numpy(), start.numpy(), sources.numpy(), out.numpy())
+    arrays = (values.numpy(), panels, start.numpy(), sources.numpy(), out.numpy())
     run_ranges(_convolve, len(blocks), *arrays, blocks, block, grain=1 + GRAIN // (len(weight) * block))
     return out[:rows, :channels].to(features.dtype).contiguous()
 
@@ -81,19 +80,23 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
     columns = tile_columns(values.itemsize)
     panels = -(-outputs // columns)
     # what fills up a tile goes to the last row
-    total = torch.zeros((size * inputs + 1, panels * columns), dtype=values.dtype)
+    total = np.zeros((size * inputs + 1, panels * columns), values.numpy().dtype)
     tiles = -(-inputs // ROWS) * panels
-    arrays = (values.numpy(), grads.numpy(), sources.numpy(), total.numpy())
+    arrays = (values.numpy(), grads.numpy(), sources.numpy(), total)
     run_ranges(_outer_products, tiles, *arrays, columns, grain=1 + tiles * GRAIN // max(sources.numel(), 1))
-    return total[: size * inputs, :outputs].to(features.dtype).contiguous().view(size, inputs, outputs)
+    result = torch.from_numpy(total)[: size * inputs, :outputs].to(features.dtype)
+    return result.contiguous().view(size, inputs, outputs)
 
 
-def _panels(weight: Tensor) -> Tensor:
+def _panels(weight: np.ndarray) -> np.ndarray:
     """Weights [K, C, D] -> [K, panels, C, columns]: what a tile reads lies together; zeros fill up the last panel."""
+    size, channels, out_channels = weight.shape
     columns = tile_columns(weight.itemsize)
-    if weight.shape[2] % columns:
-        weight = torch.nn.functional.pad(weight, (0, columns - weight.shape[2] % columns))
-    return weight.unflatten(2, (-1, columns)).transpose(1, 2).contiguous()
+    panels = np.zeros((size, -(-out_channels // columns), channels, columns), weight.dtype)
+    for panel, begin in enumerate(range(0, out_channels, columns)):
+        part = weight[:, :, begin : begin + columns]
+        panels[:, panel, :, : part.shape[2]] = part
+    return panels
 
 
 def _arrays(*lists: list[int]) -> list[np.ndarray]:
@@ -105,12 +108,23 @@ def _ascending_order(coords: np.ndarray) -> np.ndarray:
     order = np.arange(len(coords))
     if _first_not_above(coords, order) < 0:
         return order
-    order = np.argsort(_cells_of(coords, order, coords.max(0)[:0:-1].astype(np.int64) + 1), kind="stable")
+    order = np.argsort(_cells_of(coords, order, bounds(coords)[1][:0:-1].astype(np.int64) + 1), kind="stable")
     i = _first_not_above(coords, order)
     if i >= 0:
         place = coords[order[i]].tolist()
         raise ValueError(f"sparse_conv_plan: coords must be distinct, got {place} in rows {order[i - 1]} and {order[i]}")
     return order
+
+
+@njit(nogil=True, cache=True)
+def bounds(coords):
+    """Least and largest of each column of coords [V, C], V at least 1."""
+    low, high = coords[0].copy(), coords[0].copy()
+    for row in range(len(coords)):
+        for column in range(coords.shape[1]):
+            low[column] = min(low[column], coords[row, column])
+            high[column] = max(high[column], coords[row, column])
+    return low, high
 
 
 @njit(nogil=True, cache=True)
