@@ -31,7 +31,7 @@ def set_attention(
         float64, for checks, is computed by the plain definition, which has all scores in memory.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit, on CUDA more than 128 slots in a set, and on the CPU a row outside
+        ValueError: shapes, dtypes or devices that do not fit, on CUDA more than 256 slots in a set, and on the CPU a row outside
             [0, V) or in several slots.
     """
     query, key, value = _under_autocast(query, key, value)

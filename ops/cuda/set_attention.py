@@ -1,4 +1,4 @@
-"""Attention among the rows of sets in Triton: one tile of slots by slots per program, which never leaves the chip."""
+"""Attention among the rows of sets in Triton: scores of queries by keys never leave the chip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MOST_SLOTS = 128  # of a tile that the registers hold in the backward pass
+MOST_SLOTS = 256
+MOST_SCORES = 4096  # queries by keys in the registers and the shared memory of a program; consumers' GPUs have 99 KB of it
 PRODUCT_DTYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
 
@@ -49,25 +50,40 @@ def _launch(kernel, inputs: tuple[Tensor, ...], sets: Tensor, padding: Tensor, h
         channels,
         heads,
         scale,
+        BLOCK_Q=min(block_t, MOST_SCORES // block_t),
         BLOCK_T=block_t,
         BLOCK_D=block_d,
         FACTORS=factors,
-        num_warps=block_t // 16,
+        num_warps=min(block_t // 16, 4),
     )
 
 
 @triton.jit
 def _forward_kernel(
-    query, key, value, sets, padding, mixed, T, C, H, scale, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, FACTORS: tl.constexpr
+    query,
+    key,
+    value,
+    sets,
+    padding,
+    mixed,
+    T,
+    C,
+    H,
+    scale,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FACTORS: tl.constexpr,
 ):
-    """One program per (set s, head h), the heads of a set side by side, since they share cache lines."""
-    address, inside, is_key = _slots(sets, padding, T, C, H, BLOCK_T, BLOCK_D)
-    q = tl.load(query + address, inside, other=0.0)
-    k = tl.load(key + address, inside, other=0.0)
-    v = tl.load(value + address, inside, other=0.0)
-    weights = _weights(q, k, is_key, scale, FACTORS)
-    out = _dot(weights, v, FACTORS)
-    tl.store(mixed + address, out.to(mixed.dtype.element_ty), inside)
+    """One program per (set s, head h), the heads of a set side by side, since they share cache lines; BLOCK_Q queries at a time."""
+    key_address, key_inside, is_key = _slots(sets, padding, 0, T, C, H, BLOCK_T, BLOCK_D)
+    k = tl.load(key + key_address, key_inside, other=0.0)
+    v = tl.load(value + key_address, key_inside, other=0.0)
+    for first in range(0, T, BLOCK_Q):
+        address, inside, _ = _slots(sets, padding, first, T, C, H, BLOCK_Q, BLOCK_D)
+        q = tl.load(query + address, inside, other=0.0)
+        out = _dot(_weights(q, k, is_key, scale, FACTORS), v, FACTORS)
+        tl.store(mixed + address, out.to(mixed.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -85,38 +101,43 @@ def _backward_kernel(
     C,
     H,
     scale,
+    BLOCK_Q: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
     FACTORS: tl.constexpr,
 ):
     """One program per (set s, head h). Padded slots have no gradient coming in and no weight, so that they add nothing."""
-    address, inside, is_key = _slots(sets, padding, T, C, H, BLOCK_T, BLOCK_D)
-    q = tl.load(query + address, inside, other=0.0)
-    k = tl.load(key + address, inside, other=0.0)
-    v = tl.load(value + address, inside, other=0.0)
-    g = tl.load(grad + address, inside, other=0.0)
-    weights = _weights(q, k, is_key, scale, FACTORS)
-    d_v = _dot(tl.trans(weights), g, FACTORS)
-    tl.store(d_value + address, d_v.to(d_value.dtype.element_ty), inside)
-    d_weights = _dot(g, tl.trans(v), FACTORS)
-    d_scores = weights * (d_weights - tl.sum(weights * d_weights, 1)[:, None]) * scale
-    d_q = _dot(d_scores, k, FACTORS)
-    tl.store(d_query + address, d_q.to(d_query.dtype.element_ty), inside)
-    d_k = _dot(tl.trans(d_scores), q, FACTORS)
-    tl.store(d_key + address, d_k.to(d_key.dtype.element_ty), inside)
+    key_address, key_inside, is_key = _slots(sets, padding, 0, T, C, H, BLOCK_T, BLOCK_D)
+    k = tl.load(key + key_address, key_inside, other=0.0)
+    v = tl.load(value + key_address, key_inside, other=0.0)
+    d_k = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
+    d_v = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
+    for first in range(0, T, BLOCK_Q):
+        address, inside, _ = _slots(sets, padding, first, T, C, H, BLOCK_Q, BLOCK_D)
+        q = tl.load(query + address, inside, other=0.0)
+        g = tl.load(grad + address, inside, other=0.0)
+        weights = _weights(q, k, is_key, scale, FACTORS)
+        d_v += _dot(tl.trans(weights), g, FACTORS)
+        d_weights = _dot(g, tl.trans(v), FACTORS)
+        d_scores = weights * (d_weights - tl.sum(weights * d_weights, 1)[:, None]) * scale
+        d_q = _dot(d_scores, k, FACTORS)
+        tl.store(d_query + address, d_q.to(d_query.dtype.element_ty), inside)
+        d_k += _dot(tl.trans(d_scores), q, FACTORS)
+    tl.store(d_key + key_address, d_k.to(d_key.dtype.element_ty), key_inside)
+    tl.store(d_value + key_address, d_v.to(d_value.dtype.element_ty), key_inside)
 
 
 @triton.jit
-def _slots(sets, padding, T, C, H, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Offsets [BLOCK_T, BLOCK_D] of this program's rows and channels, which of them are in use, and which slots are."""
+def _slots(sets, padding, first, T, C, H, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Slots from `first` on of this program: offsets [BLOCK_T, BLOCK_D] of their channels, which are in use, which slots are."""
     program = tl.program_id(0).to(tl.int64)  # int64 before any multiplication: row * C passes 2**31 on large scenes
     s, h = program // H, program % H
-    t, d = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_D)
-    is_key = (t < T) & (tl.load(padding + s * T + t, t < T, other=1) == 0)
-    row = tl.load(sets + s * T + t, is_key, other=0)
+    t, d = first + tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_D)
+    is_used = (t < T) & (tl.load(padding + s * T + t, t < T, other=1) == 0)
+    row = tl.load(sets + s * T + t, is_used, other=0)
     width = C // H
     address = row[:, None] * C + (h * width + d)[None, :]
-    return address, is_key[:, None] & (d < width)[None, :], is_key
+    return address, is_used[:, None] & (d < width)[None, :], is_used
 
 
 @triton.jit

@@ -23,6 +23,7 @@ CASES = {  # rows, channels, heads, rows of each window, set size
     "one_channel_per_head": (20, 5, 5, [20], 7),
     "full_sets": (40, 16, 1, [20, 20], 20),
     "large_sets": (90, 8, 2, [70, 20], 48),
+    "sets_of_several_blocks": (100, 6, 2, [90, 10], 90),
 }
 
 
@@ -211,9 +212,9 @@ def test_bad_arguments(arguments, message):
 
 
 def test_sets_too_large_for_a_tile():
-    sets, padding = make_sets([200], 150)
-    with pytest.raises(ValueError, match="at most 128 slots, got 150"):
-        cuda.set_attention(*[torch.rand(200, 4)] * 3, sets, padding, 1, 0.5)
+    sets, padding = make_sets([300], 257)
+    with pytest.raises(ValueError, match="at most 256 slots, got 257"):
+        cuda.set_attention(*[torch.rand(300, 4)] * 3, sets, padding, 1, 0.5)
 
 
 @pytest.mark.gpu
