@@ -1,4 +1,4 @@
-"""Point clouds for the tests: named corner cases of ops, and closed surfaces with normals."""
+"""Point clouds for the tests: named corner cases of ops, large clouds for search, and closed surfaces with normals."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ CASES = {  # points of each cloud
     "empty_entry": (20, 0, 7),
     "several": (5, 33, 150),
 }
+LARGE_CLOUDS = (
+    "lattice",
+    "surface",
+    "line",
+    "clusters",
+    "copies",
+    "outliers",
+)  # arrangements that a search structure may be bad at
 
 
 class Clouds(NamedTuple):
@@ -44,3 +52,20 @@ def oriented_cloud(count: int, seed: int = 0, batch: int = 1) -> torch.Tensor:
     tilt = directions + 0.2 * np.sin(4 * directions[..., [1, 2, 0]])
     normals = tilt / np.linalg.norm(tilt, axis=-1, keepdims=True)
     return torch.from_numpy(np.concatenate([directions * radii, normals], -1))
+
+
+def large_cloud(kind: str, count: int, seed: int) -> torch.Tensor:
+    """[count, 3] points in an arrangement that a search structure may be bad at."""
+    generator = torch.Generator().manual_seed(seed)
+    unit = torch.rand(count, 3, generator=generator)
+    if kind == "lattice":
+        return (unit * 16).floor() / 8
+    if kind == "surface":
+        return torch.nn.functional.normalize(unit - 0.5, dim=1)
+    if kind == "line":
+        return unit[:, :1] * torch.tensor([1.0, 1e-3, 0])
+    if kind == "clusters":
+        return (unit[:, :1] * 6).floor() * 100 + unit * 0.01
+    if kind == "copies":
+        return torch.ones(count, 3)
+    return torch.where(unit[:, :1] < 0.01, unit * 1e6, unit)

@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from geo3d.ops.cpu.packed_neighbors import MAX_ROWS, knn_packed
 from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_for, query_order, squared_distances
 
@@ -22,7 +23,18 @@ def knn(
     distances = torch.full((len(query), k), float("inf"), dtype=query.dtype)
     if len(query) and len(points):
         order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=64)
-        run_ranges(_knn, len(query), query.numpy(), order, *ranges, *trees, rows.numpy(), distances.numpy(), grain=64)
+        is_packed = query.dtype == torch.float32 and len(points) < MAX_ROWS
+        run_ranges(
+            knn_packed if is_packed else _knn,
+            len(query),
+            query.numpy(),
+            order,
+            *ranges,
+            *trees,
+            rows.numpy(),
+            distances.numpy(),
+            grain=64,
+        )
     return rows, distances
 
 

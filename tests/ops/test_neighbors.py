@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from large_clouds import LARGE_CLOUDS, large_cloud
-from point_clouds import CASES, make_clouds
+from point_clouds import CASES, LARGE_CLOUDS, large_cloud, make_clouds
 
 from geo3d import ops
 from geo3d.ops.cpu import neighbors as cpu
@@ -126,8 +125,10 @@ def large(request):
     return torch.cat(queries), torch.cat(clouds), query_begin, query_end, begin, end
 
 
-@pytest.mark.parametrize("k", [1, 20])
-def test_large_clouds_equal_reference(k, large):
+@pytest.mark.parametrize("k", [1, 20, 41, 90])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_large_clouds_equal_reference(dtype, k, large):
+    large = (large[0].to(dtype), large[1].to(dtype), *large[2:])
     for found, expected in zip(cpu.knn(*large, k), reference.knn(*large, k), strict=True):
         assert torch.equal(found, expected)
 

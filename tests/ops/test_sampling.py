@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from large_clouds import LARGE_CLOUDS, large_cloud
-from point_clouds import CASES, Clouds, make_clouds
+from point_clouds import CASES, LARGE_CLOUDS, Clouds, large_cloud, make_clouds
 
 from geo3d import ops
 from geo3d.ops.cpu import sampling as cpu
