@@ -62,6 +62,10 @@ class DSVTBackbone(nn.Module):
         matched_positions: see below.
         checkpoint_blocks: keep only what goes between blocks for the backward pass, and compute the rest again: about half the memory.
 
+    Attributes:
+        out_grid: (x, y, z) voxels of the grid after the last stage.
+        stride: (x, y, z) voxels of the first grid in one of the last.
+
     Raises:
         ValueError: numbers that do not fit.
     """
@@ -84,10 +88,11 @@ class DSVTBackbone(nn.Module):
         super().__init__()
         _check(grid, stages, channels, heads, pooling, activation)
         self.grid, self.channels, self.checkpoint_blocks = _triple(grid), channels, checkpoint_blocks
+        self.stride: Triple = (1, 1, 1)
         self.stages = nn.ModuleList()
         first_block = 0  # blocks are counted over all stages, and the partitions alternate
         for config in stages:
-            grid = _pooled(grid, config.stride)
+            grid, self.stride = _pooled(grid, config.stride), _times(self.stride, config.stride)
             pool = POOLINGS[pooling](channels, _product(config.stride)) if len(self.stages) else None
             windows = (
                 Window(_triple(config.window), (0, 0, 0)),
@@ -108,7 +113,7 @@ class DSVTBackbone(nn.Module):
             ]
             self.stages.append(Stage(config, grid, windows, pool, blocks))
             first_block += config.blocks
-        self.out_grid = grid  # (x, y, z) voxels after the last stage
+        self.out_grid = grid
         self._initialise()
 
     def forward(self, features: Tensor, coords: Tensor) -> VoxelFeatures:

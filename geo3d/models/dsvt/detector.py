@@ -31,8 +31,7 @@ class DSVTDetector(nn.Module):
         super().__init__()
         _check_geometry(encoder, backbone, bev)
         self.encoder, self.backbone, self.bev, self.head = encoder, backbone, bev, head
-        stride = bev.stride * -(-backbone.grid[0] // backbone.out_grid[0])
-        self.bev_grid = BevGrid(encoder.point_range, encoder.voxel_size, stride)
+        self.bev_grid = BevGrid(encoder.point_range, encoder.voxel_size, backbone.stride[0] * bev.stride)
 
     def forward(self, points: Tensor, batch_index: Tensor, batch_size: int) -> Any:
         """Outputs of the head.
@@ -67,12 +66,13 @@ def _check_geometry(encoder: PointEncoder, backbone: DSVTBackbone, bev: BevBackb
             f"DSVTDetector: the strides leave {height} of {backbone.grid[2]} voxels in z; raise those of the backbone's stages "
             f"in z by a factor of {height} in all, or make the voxels {height} times as high"
         )
-    strides = [-(-before // after) for before, after in zip(backbone.grid[:2], backbone.out_grid[:2], strict=True)]
-    if strides[0] != strides[1]:
-        raise ValueError(f"DSVTDetector: the backbone's strides in x and y must be alike, got {strides[0]} and {strides[1]}")
+    if backbone.stride[0] != backbone.stride[1]:
+        raise ValueError(
+            f"DSVTDetector: the backbone's strides in x and y must be alike, got {backbone.stride[0]} and {backbone.stride[1]}"
+        )
     for axis, cells, low in zip("xy", backbone.out_grid, encoder.point_range, strict=False):
         if cells % bev.reduction:
-            size = encoder.voxel_size["xy".index(axis)] * strides[0]
+            size = encoder.voxel_size["xy".index(axis)] * backbone.stride[0]
             fitting = -(-cells // bev.reduction) * bev.reduction
             raise ValueError(
                 f"DSVTDetector: the map has {cells} cells in {axis}, the 2D backbone needs a multiple of {bev.reduction}; "
