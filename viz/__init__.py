@@ -2,8 +2,10 @@ if __name__ != "geo3d.viz":
     raise ImportError(f"this package is geo3d.viz, not {__name__!r}; run `pip install -e .` and import geo3d")
 
 from geo3d.viz.camera import VIEWS, View
-from geo3d.viz.colors import PALETTE, by_height, by_label, by_value
-from geo3d.viz.scene import Handle, Mesh, Points, Scene
+from geo3d.viz.colors import PALETTE, by_distance, by_height, by_label, by_value
+from geo3d.viz.handle import Handle
+from geo3d.viz.layers import Mesh, Points
+from geo3d.viz.scene import Scene
 from geo3d.viz.sheets import classification_sheet, confusion_matrix, parts_picture
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "Points",
     "Scene",
     "View",
+    "by_distance",
     "by_height",
     "by_label",
     "by_value",

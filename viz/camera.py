@@ -57,13 +57,24 @@ VIEWS = {
 
 @dataclass(frozen=True)
 class Camera:
-    """A perspective camera: `axes` [3, 3] has rows right, down, forward; `eye` [3]; focal length in pixels; picture in pixels."""
+    """A perspective camera: `axes` [3, 3] has rows right, down, forward; `eye` [3]; focal length in pixels; picture in pixels.
+
+    `stretch` is the vertical focal length over the horizontal one, and `centre` the pixel straight ahead, the picture's
+    middle when None.
+    """
 
     axes: np.ndarray
     eye: np.ndarray
     focal: float
     width: int
     height: int
+    stretch: float = 1.0
+    centre: tuple[float, float] | None = None
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The pixel straight ahead."""
+        return (self.width / 2, self.height / 2) if self.centre is None else self.centre
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """points [N, 3] -> [N, 3] right, down, forward of the eye."""
@@ -72,7 +83,24 @@ class Camera:
     def project(self, points: np.ndarray) -> np.ndarray:
         """points [N, 3] before the camera -> pixels [N, 2], x right, y down."""
         local = self.to_camera(points)
-        return local[:, :2] / local[:, 2:] * self.focal + (self.width / 2, self.height / 2)
+        return local[:, :2] / local[:, 2:] * (self.focal, self.focal * self.stretch) + self.middle
+
+
+def pinhole_camera(
+    intrinsics: np.ndarray, camera_from_world: np.ndarray, scale: tuple[float, float], size: tuple[int, int]
+) -> Camera:
+    """The camera of an image that is shown larger or smaller.
+
+    Args:
+        intrinsics: [3, 3] in pixels of the image.
+        camera_from_world: [4, 4].
+        scale: pixels shown for a pixel of the image, across and down.
+        size: (width, height) of what is shown.
+    """
+    axes, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
+    focal, focal_down = intrinsics[0, 0] * scale[0], intrinsics[1, 1] * scale[1]
+    centre = (float(intrinsics[0, 2] * scale[0]), float(intrinsics[1, 2] * scale[1]))
+    return Camera(axes, -axes.T @ shift, float(focal), *size, stretch=float(focal_down / focal), centre=centre)
 
 
 def as_view(view: str | View) -> View:

@@ -1,4 +1,4 @@
-"""Colours for points: by label, by height, by value; all give uint8 [N, 3]."""
+"""Colours for points: by label, by height, by distance, by value; all give uint8 [N, 3]."""
 
 from __future__ import annotations
 
@@ -95,6 +95,26 @@ def by_height(points: Any, *, up: str = "z", colormap: str = "viridis") -> np.nd
         raise ValueError(f"up must be x, y, z, -x, -y or -z, got {up!r}")
     height = points[:, "xyz".index(up[-1])]
     return by_value(-height if up.startswith("-") else height, colormap=colormap)
+
+
+def by_distance(points: Any, *, origin: Any = (0.0, 0.0, 0.0), colormap: str = "viridis") -> np.ndarray:
+    """Colour of each point by how far it is from an origin, such as the sensor.
+
+    Args:
+        points: [N, 3].
+        origin: [3], in the same coordinates.
+        colormap: a name that matplotlib knows.
+
+    Returns:
+        [N, 3] uint8.
+
+    Raises:
+        ValueError: another shape.
+    """
+    points, origin = as_array(points), as_array(origin)
+    if points.ndim != 2 or points.shape[1] != 3 or origin.shape != (3,):
+        raise ValueError(f"points must be [N, 3] and origin [3], got {list(points.shape)} and {list(origin.shape)}")
+    return by_value(np.linalg.norm(points - origin, axis=1), colormap=colormap)
 
 
 def as_colors(colors: Any, count: int) -> np.ndarray:

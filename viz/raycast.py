@@ -27,7 +27,7 @@ LIBRARY_PACKAGES = {
 
 @dataclass(frozen=True)
 class Triangles:
-    """vertices [V, 3] float32 in the camera's frame (x right, y up, z backward), colors [V, 3] uint8, faces [F, 3] int."""
+    """vertices [V, 3] float32 in the camera's frame (x right, y up, z backward), colors [V, C] uint8, faces [F, 3] int."""
 
     vertices: np.ndarray
     colors: np.ndarray
@@ -44,7 +44,9 @@ def joined(parts: list[Triangles]) -> Triangles:
     )
 
 
-def cast(triangles: Triangles, focal: float, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def cast(
+    triangles: Triangles, focal: float, width: int, height: int, centre: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """What a camera at the origin sees that looks along -z.
 
     Args:
@@ -52,9 +54,10 @@ def cast(triangles: Triangles, focal: float, width: int, height: int) -> tuple[n
         focal: focal length in pixels.
         width: of the picture in pixels.
         height: of the picture in pixels.
+        centre: the pixel straight ahead; the middle when None.
 
     Returns:
-        colors [height, width, 3] float32 in 0..255, zero where nothing is, and depth along -z [height, width] float32,
+        colors [height, width, C] float32 in 0..255, zero where nothing is, and depth along -z [height, width] float32,
         infinite where nothing is.
 
     Raises:
@@ -69,15 +72,16 @@ def cast(triangles: Triangles, focal: float, width: int, height: int) -> tuple[n
     to_tensor = open3d.core.Tensor.from_numpy
     vertices, faces = triangles.vertices.astype(np.float32), triangles.faces.astype(np.uint32)
     scene.add_triangles(to_tensor(vertices), to_tensor(faces))
-    colors = np.zeros((height, width, 3), dtype=np.float32)
+    colors = np.zeros((height, width, triangles.colors.shape[1]), dtype=np.float32)
     depth = np.full((height, width), np.inf, dtype=np.float32)
-    across = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
+    middle = (width / 2, height / 2) if centre is None else centre
+    across = (np.arange(width, dtype=np.float32) + 0.5 - middle[0]) / focal
     band = max(1, RAYS_AT_ONCE // width)
     for top in range(0, height, band):
         rows = np.arange(top, min(top + band, height), dtype=np.float32)
         rays = np.zeros((len(rows), width, 6), dtype=np.float32)  # origin, direction; length 1 along -z, so hits are depths
         rays[..., 3] = across
-        rays[..., 4] = -((rows + 0.5 - height / 2) / focal)[:, None]
+        rays[..., 4] = -((rows + 0.5 - middle[1]) / focal)[:, None]
         rays[..., 5] = -1
         answer = scene.cast_rays(to_tensor(rays))
         hits = answer["t_hit"].numpy()

@@ -1,61 +1,38 @@
-"""A scene of points and meshes: plain arrays, drawn to a picture or in a window.
+"""A scene: plain arrays as layers, drawn to a picture, a video, a page, a 3D file, or in a window.
 
 scene = Scene(up="z", title="A street")
 scene.add_points(points, values=intensity)
-scene.add_mesh(vertices, faces, colors="steelblue")
-scene.save("street.png", view="corner")
+scene.add_boxes(boxes, labels=labels, scores=scores, names=("car", "pedestrian", "cyclist"))
+scene.save("street.png", view="driver")
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geo3d.viz import pictures
-from geo3d.viz.camera import AXES, View, as_view
-from geo3d.viz.colors import as_array, as_colors, by_height, by_label, by_value
-
-PLAIN = (142, 172, 214)  # of points with normals and of meshes that are given no colour
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """positions [N, 3] float64, colors [N, 3] uint8, normals [N, 3] or None, size in pixels or None for a fitting one."""
-
-    positions: np.ndarray
-    colors: np.ndarray
-    normals: np.ndarray | None
-    size: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """vertices [V, 3] float64, faces [F, 3] int64, colors [V, 3] uint8."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    colors: np.ndarray
-
-
-@dataclass(frozen=True)
-class Handle:
-    """What `add_...` returns: the name of a part of a scene, and a way to take it out again."""
-
-    name: str
-    scene: Scene
-
-    def remove(self) -> None:
-        """Takes the part out of its scene; nothing happens if it is gone already."""
-        self.scene.layers.pop(self.name, None)
+from geo3d.viz.boxes import boxes_layer
+from geo3d.viz.camera import AXES, View
+from geo3d.viz.colors import as_colors, by_label
+from geo3d.viz.frames import camera_layer, image_layer
+from geo3d.viz.handle import Handle
+from geo3d.viz.layers import Layer
+from geo3d.viz.lines import lines_layer, skeleton_layer
+from geo3d.viz.pictures import Scale
+from geo3d.viz.surfaces import mesh_layer, points_layer
+from geo3d.viz.voxels import voxels_layer
 
 
 class Scene:
-    """Points and meshes to look at. It only keeps arrays; Open3D comes in when something is drawn.
+    """Layers to look at. It only keeps arrays; Open3D and others come in when something is drawn.
+
+    Each `add_...` takes the data first and looks by keyword, and returns a `Handle` to hide, change or remove the layer.
+    All take a `name`, for lists of layers and for `overlay`; the default is points_1, points_2, boxes_1, ...
+    They raise ValueError for shapes or dtypes that do not fit, numbers that are not finite, and a name that is taken.
 
     Args:
         up: the axis that points up: z (LiDAR, rooms), y (shapes, bodies), x, or -y (camera frames), -x, -z.
@@ -69,8 +46,9 @@ class Scene:
         self.up = up
         self.title = title
         self.background: tuple[int, int, int] = tuple(int(value) for value in as_colors(np.asarray(background), 1)[0])  # type: ignore[assignment]
-        self.layers: dict[str, Points | Mesh] = {}
+        self.layers: dict[str, Layer] = {}
         self.legend: dict[str, tuple[int, int, int]] = {}
+        self.scale: Scale | None = None
 
     def add_points(
         self,
@@ -79,6 +57,8 @@ class Scene:
         colors: Any = None,
         labels: Any = None,
         values: Any = None,
+        limits: tuple[float, float] | None = None,
+        colormap: str = "viridis",
         normals: Any = None,
         size: float | None = None,
         name: str | None = None,
@@ -87,69 +67,214 @@ class Scene:
 
         Args:
             points: [N, 3] array or tensor, N > 0, finite.
-            colors: one colour for all ("steelblue", "#4682b4", three numbers), or [N, 3] uint8 or floats in 0..1.
+            colors: one colour for all ("steelblue", "#4682b4", three numbers), "height", "distance" (from the origin), or
+                [N, 3] uint8 or floats in 0..1.
             labels: [N] integers; each gets a colour of the palette.
-            values: [N] numbers, shown on a colour scale. At most one of colors, labels, values; without any, points with
-                normals are plain and others are coloured by height.
+            values: [N] numbers, such as intensities, shown on a colour scale. At most one of colors, labels, values; without
+                any, points with normals are plain and others are coloured by height.
+            limits: (low, high) values at the ends of the colour scale; the first and 99th percentile when None.
+            colormap: of values, height and distance, a name that matplotlib knows.
             normals: [N, 3]; the points are lit.
             size: width of a point in pixels of the picture; by default as large as the points are apart.
-            name: for the handle and for later backends; the default is points_1, points_2, ...
-
-        Raises:
-            ValueError: shapes or dtypes that do not fit, numbers that are not finite, a name that is taken.
         """
-        positions = _rows_of_three(points, "points")
-        num_points = len(positions)
-        if sum(option is not None for option in (colors, labels, values)) > 1:
-            raise ValueError("add_points: expected at most one of colors, labels and values")
-        if size is not None and not 0 < size <= 64:
-            raise ValueError(f"size must be in 0..64 pixels, got {size}")
-        if normals is not None:
-            normals = _rows_of_three(normals, "normals")
-            _check_length(normals, num_points, "normals")
-        if labels is not None:
-            rgb = by_label(labels)
-        elif values is not None:
-            rgb = by_value(values)
-        elif colors is not None:
-            rgb = as_colors(colors, num_points)
-        else:
-            rgb = by_height(positions, up=self.up) if normals is None else as_colors(np.array(PLAIN), num_points)
-        _check_length(rgb, num_points, "labels" if labels is not None else "values")
-        return self._add(Points(positions, rgb, normals, size), name, "points")
+        looks = {"colors": colors, "labels": labels, "values": values, "limits": limits, "colormap": colormap}
+        return self._add("points", points_layer, name, points=points, **looks, normals=normals, size=size, up=self.up)
 
     def add_mesh(
-        self, vertices: Any, faces: Any, *, colors: Any = None, labels: Any = None, values: Any = None, name: str | None = None
+        self,
+        vertices: Any,
+        faces: Any,
+        *,
+        colors: Any = None,
+        labels: Any = None,
+        values: Any = None,
+        limits: tuple[float, float] | None = None,
+        colormap: str = "viridis",
+        opacity: float = 1.0,
+        name: str | None = None,
     ) -> Handle:
         """Adds a triangle mesh; it is lit on both sides, so the order of a face's corners does not matter.
 
         Args:
             vertices: [V, 3] array or tensor, finite.
             faces: [F, 3] integer rows of `vertices`, F > 0.
-            colors: one colour, or one for each vertex, as in `add_points`.
-            labels: [V] integers, as in `add_points`.
-            values: [V] numbers, as in `add_points`.
-            name: the default is mesh_1, mesh_2, ...
-
-        Raises:
-            ValueError: shapes or dtypes that do not fit, a face that names a missing vertex, a name that is taken.
+            colors, labels, values, limits, colormap: of the vertices, as in `add_points`.
+            opacity: 0..1; what is behind a mesh below 1 shines through.
         """
-        corners = _rows_of_three(vertices, "vertices")
-        triangles = as_array(faces)
-        if triangles.ndim != 2 or triangles.shape[1] != 3 or len(triangles) == 0 or triangles.dtype.kind not in "iu":
-            raise ValueError(f"faces must be [F, 3] integers with F > 0, got {list(triangles.shape)} {triangles.dtype}")
-        if triangles.min() < 0 or triangles.max() >= len(corners):
-            raise ValueError(f"faces must be rows of {len(corners)} vertices, got {triangles.min()} to {triangles.max()}")
-        if sum(option is not None for option in (colors, labels, values)) > 1:
-            raise ValueError("add_mesh: expected at most one of colors, labels and values")
-        if labels is not None:
-            rgb = by_label(labels)
-        elif values is not None:
-            rgb = by_value(values)
-        else:
-            rgb = as_colors(np.array(PLAIN) if colors is None else colors, len(corners))
-        _check_length(rgb, len(corners), "labels" if labels is not None else "values")
-        return self._add(Mesh(corners, triangles.astype(np.int64), rgb), name, "mesh")
+        looks = {"colors": colors, "labels": labels, "values": values, "limits": limits, "colormap": colormap}
+        return self._add("mesh", mesh_layer, name, vertices=vertices, faces=faces, **looks, opacity=opacity, up=self.up)
+
+    def add_boxes(
+        self,
+        boxes: Any,
+        *,
+        labels: Any = None,
+        scores: Any = None,
+        names: Sequence[str] | None = None,
+        texts: Sequence[str] | None = None,
+        colors: Any = None,
+        width: float = 2.5,
+        fill: float = 0.0,
+        hidden: float = 0.35,
+        heading: bool = True,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds oriented boxes; an arrowhead on the roof of each points where it heads.
+
+        Args:
+            boxes: [K, 7 or more], K >= 0: x y z of the centre, dx dy dz in metres, yaw in radians counter-clockwise from +x
+                about +z; further columns, such as velocities, are not drawn.
+            labels: [K] integers: the colour of each box, unless `colors` is given, and its row of `names`.
+            scores: [K] numbers, written above the boxes.
+            names: of the classes, written above the boxes.
+            texts: K lines to write instead of name and score; "" for none.
+            colors: one colour or [K, 3].
+            width: of the edges in pixels.
+            fill: opacity of the faces, 0..1.
+            hidden: opacity of edges where something is in front, 0..1.
+            heading: whether to draw the arrowhead.
+        """
+        looks = {"width": width, "fill": fill, "hidden": hidden, "heading": heading}
+        texts_of = {"labels": labels, "scores": scores, "names": names, "texts": texts}
+        return self._add("boxes", boxes_layer, name, boxes=boxes, colors=colors, **texts_of, **looks)
+
+    def add_voxels(
+        self,
+        voxels: Any,
+        *,
+        size: Any = 1.0,
+        origin: Any = (0.0, 0.0, 0.0),
+        order: str = "zyx",
+        threshold: float = 0.5,
+        colors: Any = None,
+        labels: Any = None,
+        values: Any = None,
+        limits: tuple[float, float] | None = None,
+        colormap: str = "viridis",
+        opacity: float = 1.0,
+        edges: bool = True,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds voxels; only faces between full and empty voxels are drawn. Nothing is drawn when all are empty.
+
+        Args:
+            voxels: a grid [D, H, W], bool or numbers, or integer coordinates [V, 3] of the full voxels.
+            size: of a voxel, one number or one for x, y, z.
+            origin: [3], the lowest corner of voxel (0, 0, 0).
+            order: the axes of the grid or of the columns: "zyx", as geo3d keeps voxels, or "xyz".
+            threshold: a voxel is full where a grid of numbers is larger.
+            colors: one colour, "height", "distance", or one for each full voxel.
+            labels, values: a grid like `voxels`, or [V] for coordinates.
+            limits, colormap: as in `add_points`.
+            opacity: 0..1.
+            edges: whether to draw the voxels' edges.
+        """
+        looks = {"colors": colors, "labels": labels, "values": values, "limits": limits, "colormap": colormap}
+        place = {"size": size, "origin": origin, "order": order, "threshold": threshold}
+        return self._add(
+            "voxels", voxels_layer, name, voxels=voxels, **place, **looks, opacity=opacity, edges=edges, up=self.up
+        )
+
+    def add_skeleton(
+        self,
+        joints: Any,
+        bones: Any,
+        *,
+        colors: Any = None,
+        width: float = 5.0,
+        joint_size: float = 9.0,
+        hidden: float = 0.6,
+        texts: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds joints and the bones between them.
+
+        Args:
+            joints: [J, 3], J > 0.
+            bones: [B, 2] integer rows of `joints`, parent first; a bone has the colour of its second joint.
+            colors: one colour or [J, 3].
+            width: of the bones in pixels.
+            joint_size: of the joints in pixels.
+            hidden: opacity of bones where something is in front, 0..1, such as the body they are in.
+            texts: J lines to write at the joints.
+        """
+        looks = {"colors": colors, "width": width, "joint_size": joint_size, "hidden": hidden, "texts": texts}
+        return self._add("skeleton", skeleton_layer, name, joints=joints, bones=bones, **looks)
+
+    def add_lines(
+        self,
+        lines: Any,
+        *,
+        colors: Any = None,
+        width: float = 2.0,
+        hidden: float = 0.25,
+        closed: bool = False,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds lines.
+
+        Args:
+            lines: segments [L, 2, 3], or one polyline [N, 3] with N > 1.
+            colors: one colour, or one for each segment.
+            width: in pixels.
+            hidden: opacity where something is in front, 0..1.
+            closed: whether a polyline ends where it began.
+        """
+        return self._add("lines", lines_layer, name, lines=lines, colors=colors, width=width, hidden=hidden, closed=closed)
+
+    def add_camera(
+        self,
+        intrinsics: Any,
+        *,
+        image_size: tuple[int, int] | None = None,
+        camera_from_world: Any = None,
+        image: Any = None,
+        depth: float = 1.0,
+        colors: Any = None,
+        width: float = 2.0,
+        text: str | None = None,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds a camera as a frustum, with its image hung into it if there is one; a tip marks the image's upper side.
+
+        Args:
+            intrinsics: [3, 3] pinhole matrix in pixels.
+            image_size: (width, height) in pixels; that of the image when None.
+            camera_from_world: [4, 4] or [3, 4] motion from the scene's frame to the camera's (x right, y down, z forward);
+                the identity when None.
+            image: as in `add_image`.
+            depth: how far before the camera the frustum ends, in the scene's unit.
+            colors: one colour.
+            width: of the lines in pixels.
+            text: a line to write at the camera.
+        """
+        pose = {"image_size": image_size, "camera_from_world": camera_from_world, "image": image, "depth": depth}
+        return self._add("camera", camera_layer, name, intrinsics=intrinsics, **pose, colors=colors, width=width, text=text)
+
+    def add_image(
+        self,
+        image: Any,
+        *,
+        caption: str | None = None,
+        intrinsics: Any = None,
+        camera_from_world: Any = None,
+        overlay: Sequence[Handle | str] = (),
+        opacity: float = 1.0,
+        name: str | None = None,
+    ) -> Handle:
+        """Adds an image, shown beside the 3D view, if asked with layers of the scene drawn into it.
+
+        Args:
+            image: [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], RGB, uint8 or floats in 0..1.
+            caption: a line above it.
+            intrinsics: [3, 3] pinhole matrix in pixels of the camera that took it; for `overlay`.
+            camera_from_world: as in `add_camera`.
+            overlay: handles or names of the layers to draw into the image.
+            opacity: of their points and surfaces in the image, 0..1.
+        """
+        looks = {"caption": caption, "overlay": tuple(overlay), "opacity": opacity}
+        pose = {"intrinsics": intrinsics, "camera_from_world": camera_from_world}
+        return self._add("image", image_layer, name, image=image, **pose, **looks)
 
     def add_legend(self, names: Sequence[str], colors: Any = None) -> None:
         """Lists names beside the picture.
@@ -166,8 +291,23 @@ class Scene:
         rgb = by_label(np.arange(len(names))) if colors is None else as_colors(colors, len(names))
         self.legend |= {str(name): (int(r), int(g), int(b)) for name, (r, g, b) in zip(names, rgb, strict=True)}
 
+    def add_scale(self, low: float, high: float, *, text: str = "", colormap: str = "viridis") -> None:
+        """Shows a colour scale beside the picture, such as that of `values`.
+
+        Args:
+            low, high: values at its ends, the `limits` of the layer.
+            text: what is measured, with its unit.
+            colormap: as in `add_points`.
+
+        Raises:
+            ValueError: low not below high.
+        """
+        if not low < high:
+            raise ValueError(f"low must be below high, got {low} and {high}")
+        self.scale = Scale(float(low), float(high), text, colormap)
+
     def render(self, *, size: tuple[int, int] = (1200, 900), view: str | View = "corner") -> np.ndarray:
-        """The scene seen from one direction, with title and legend, the content as large as fits.
+        """The scene seen from one direction, with title, legend and images, the content as large as fits.
 
         Args:
             size: (width, height) in pixels.
@@ -180,7 +320,9 @@ class Scene:
             ValueError: an empty scene, an unknown view, or a size outside 64..8192 or too small for title and legend.
             RuntimeError: Open3D cannot draw here; the message says what is missing.
         """
-        return self._picture(size, [view])
+        from geo3d.viz.compose import compose
+
+        return compose(self, size, [view])
 
     def save(
         self,
@@ -190,7 +332,7 @@ class Scene:
         view: str | View = "corner",
         views: Sequence[str | View] | None = None,
     ) -> Path:
-        """Writes a picture of the scene; no display is needed.
+        """Writes the scene as what the file's name ends in; no display is needed.
 
         Args:
             path: .png, .jpg or .webp; replaced if it is there.
@@ -199,78 +341,37 @@ class Scene:
             views: several directions on one sheet, instead of `view`.
 
         Raises:
-            ValueError, RuntimeError: as `render`; ValueError also for an unknown kind of picture.
+            ValueError, RuntimeError: as `render`; ValueError also for an unknown kind of file, or a kind that cannot hold
+                what is in the scene.
             FileNotFoundError: no such folder.
         """
-        path = pictures.check_picture_path(path)
-        return pictures.write_picture(path, self._picture(size, [view] if views is None else views))
+        from geo3d.viz.output import save_scene
+
+        return save_scene(self, path, size=size, view=view, views=views)
 
     def show(self, *, size: tuple[int, int] = (1280, 800), view: str | View = "corner") -> None:
-        """Opens a window to turn the scene by mouse; returns when it is closed.
+        """Opens a window to turn the scene by mouse, with a list of its layers; returns when it is closed.
 
         Raises:
             ValueError: an empty scene, or an unknown view.
             RuntimeError: no display, or Open3D cannot draw here.
         """
-        from geo3d.viz.drawing import show_layers
+        from geo3d.viz.desktop import show_scenes
 
-        self._check_content()
-        show_layers(list(self.layers.items()), self.up, as_view(view), size, self.background, self.title or "geo3d")
+        show_scenes([self], size=size, view=view)
 
-    def _picture(self, size: tuple[int, int], views: Sequence[str | View]) -> np.ndarray:
-        """All views with title and legend, of exactly this size."""
-        from geo3d.viz.drawing import draw_layers
-
-        self._check_content()
-        width, height = size
-        if not (64 <= width <= 8192 and 64 <= height <= 8192):
-            raise ValueError(f"size must be (width, height) in 64..8192 pixels, got {size}")
-        directions = [as_view(view) for view in views]
-        if not directions:
-            raise ValueError("views must not be empty")
-        text = pictures.text_size(width, height)
-        free_height = height - (pictures.caption_height(text) if self.title else 0)
-        free_width = width - (pictures.legend_size(list(self.legend), free_height, text)[0] if self.legend else 0)
-        columns, rows = pictures.grid(len(directions), free_width, free_height)
-        tile = (free_width // columns, free_height // rows)
-        if min(tile) < 64:
-            raise ValueError(
-                f"size {size} leaves {tile[0]} x {tile[1]} pixels a view beside title and legend, at least 64 are needed"
-            )
-        layers = list(self.layers.values())
-        tiles = [draw_layers(layers, self.up, direction, tile, self.background) for direction in directions]
-        picture = pictures.tiled(tiles, columns, (free_width, free_height), self.background)
-        if self.legend:
-            picture = pictures.with_legend(picture, self.legend, self.background, text)
-        if self.title:
-            picture = pictures.with_caption(picture, self.title, self.background, text)
-        return picture
-
-    def _check_content(self) -> None:
+    def check_content(self) -> None:
+        """Raises ValueError where there is nothing to draw."""
         if not self.layers:
             raise ValueError("the scene is empty; add points or a mesh first")
+        if not any(layer.visible and layer.parts for layer in self.layers.values()):
+            raise ValueError("the scene shows nothing: every layer is hidden or empty")
 
-    def _add(self, layer: Points | Mesh, name: str | None, kind: str) -> Handle:
+    def _add(self, kind: str, build: Callable[..., Layer], name: str | None, **arguments: Any) -> Handle:
+        layer = build(**arguments)
         if name is None:
             name = next(free for number in count(1) if (free := f"{kind}_{number}") not in self.layers)
         elif name in self.layers:
             raise ValueError(f"name must be new in the scene, got {name!r} again")
         self.layers[name] = layer
-        return Handle(name, self)
-
-
-def _rows_of_three(values: Any, name: str) -> np.ndarray:
-    """[N, 3] float64, N > 0, finite."""
-    array = as_array(values)
-    if array.ndim != 2 or array.shape[1] != 3 or len(array) == 0 or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must be [N, 3] numbers with N > 0, got {list(array.shape)} {array.dtype}")
-    array = array.astype(np.float64)
-    bad = int((~np.isfinite(array).all(axis=1)).sum())
-    if bad:
-        raise ValueError(f"{name} must be finite, got {bad} of {len(array)} rows that are not")
-    return array
-
-
-def _check_length(values: np.ndarray, count: int, name: str) -> None:
-    if len(values) != count:
-        raise ValueError(f"{name} must have {count} rows as the points have, got {len(values)}")
+        return Handle(name, self, build, arguments)

@@ -34,22 +34,25 @@ def light(colors: np.ndarray, points: np.ndarray, normals: np.ndarray, camera: C
     return np.clip(np.round(lit), 0, 255).astype(np.uint8)
 
 
-def triangle_corners(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def triangle_corners(vertices: np.ndarray, faces: np.ndarray, *, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The corners of each face with normals that are smooth across curved parts and break at sharp edges.
 
     Args:
         vertices: [V, 3]; equal positions count as one vertex.
         faces: [F, 3] int.
+        flat: whether every edge is sharp.
 
     Returns:
         corners [3F, 3], face after face, and normals [3F, 3] of any length.
     """
+    triangles = vertices[faces]
+    face_normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])  # length: twice the area
+    if flat:
+        return triangles.reshape(-1, 3), np.repeat(face_normals, 3, axis=0)
     places, place_of_vertex = np.unique(vertices, axis=0, return_inverse=True)
     corner_places = place_of_vertex.reshape(-1)[faces]  # [F, 3]
     keys = corner_places.reshape(-1) * np.int64(len(faces)) + np.repeat(_smooth_groups(places, corner_places), 3)
     unique, corner = np.unique(keys, return_inverse=True)
-    triangles = vertices[faces]
-    face_normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])  # length: twice the area
     normals = np.stack(
         [np.bincount(corner, weights=np.repeat(face_normals[:, k], 3), minlength=len(unique)) for k in range(3)], axis=1
     )
