@@ -81,9 +81,11 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
     panels = -(-outputs // columns)
     # what fills up a tile goes to the last row
     total = np.zeros((size * inputs + 1, panels * columns), values.numpy().dtype)
-    tiles = -(-inputs // ROWS) * panels
-    arrays = (values.numpy(), grads.numpy(), sources.numpy(), total)
-    run_ranges(_outer_products, tiles, *arrays, columns, grain=1 + tiles * GRAIN // max(sources.numel(), 1))
+    # the matrix of a kernel cell costs as much as it has pairs of rows, so threads share out the pairs times the tiles
+    pairs = (sources.numpy() >= 0).sum(1)
+    costs = np.append(0, np.cumsum(pairs * (-(-inputs // ROWS) * panels)))
+    arrays = (values.numpy(), grads.numpy(), sources.numpy(), total, pairs, costs)
+    run_ranges(_outer_products, int(costs[-1]), *arrays, columns, grain=GRAIN)
     result = torch.from_numpy(total)[: size * inputs, :outputs].to(features.dtype)
     return result.contiguous().view(size, inputs, outputs)
 
@@ -256,8 +258,8 @@ def _convolve(values, panels, start, sources, out, blocks, block, first, last):
 
 
 @njit(nogil=True, cache=True)
-def _outer_products(values, grads, sources, total, columns, first, last):
-    """The tiles first..last of each kernel cell's matrix: sums over the pairs of rows, some of which are copied together first."""
+def _outer_products(values, grads, sources, total, pairs, costs, columns, first, last):
+    """The tiles that begin at a cost in first..last: sums over the pairs of rows of a kernel cell, some copied together at a time."""
     inputs, width = values.shape[1], total.shape[1]
     panels, padded = width // columns, (inputs + ROWS - 1) // ROWS * ROWS
     left, right = np.zeros((PAIRS, padded), values.dtype), np.zeros((PAIRS, width), values.dtype)
@@ -265,20 +267,24 @@ def _outer_products(values, grads, sources, total, columns, first, last):
     left_at, total_at = np.arange(padded), np.empty(padded, np.int64)
     value_rows, grad_rows = np.empty(sources.shape[1], np.uint64), np.empty(sources.shape[1], np.uint64)
     for k in range(len(sources)):
+        if pairs[k] == 0 or costs[k + 1] <= first or costs[k] >= last:
+            continue
+        first_tile = max(0, (first - costs[k] + pairs[k] - 1) // pairs[k])
+        last_tile = min(padded // ROWS * panels, (last - costs[k] + pairs[k] - 1) // pairs[k])
         for c in range(padded):
             total_at[c] = (k * inputs + c if c < inputs else len(sources) * inputs) * width
-        pairs = 0
+        count = 0
         for row in range(sources.shape[1]):
-            value_rows[pairs], grad_rows[pairs] = sources[k, row], row
-            pairs += sources[k, row] >= 0
-        for begin in range(0, pairs, PAIRS):
-            count = min(PAIRS, pairs - begin)
-            for pair in range(count):
+            value_rows[count], grad_rows[count] = sources[k, row], row
+            count += sources[k, row] >= 0
+        for begin in range(0, count if first_tile < last_tile else 0, PAIRS):
+            steps = min(PAIRS, count - begin)
+            for pair in range(steps):
                 value_row, grad_row = value_rows[begin + pair], grad_rows[begin + pair]
                 for c in range(inputs):
                     left[pair, c] = values[value_row, c]
                 for c in range(grads.shape[1]):
                     right[pair, c] = grads[grad_row, c]
-            for tile in range(first, last):
+            for tile in range(first_tile, last_tile):
                 c, column = tile // panels * ROWS, tile % panels * columns
-                add_tile(flat_left, left_at, padded, flat_right, column, width, count, flat_total, total_at, column, c)
+                add_tile(flat_left, left_at, padded, flat_right, column, width, steps, flat_total, total_at, column, c)
