@@ -232,14 +232,6 @@ def _checked_shape(op: str, coords: Tensor, spatial_shape: Sequence[int]) -> tup
     return shape
 
 
-def _accelerator() -> tuple[str, str]:
-    """What runs sparse convolution, and why."""
-    return (
-        "geo3d",
-        "spconv is not used: on the CPU it is slower, wrong with several threads and without gradients; on CUDA untried",
-    )
-
-
 @torch.library.custom_op("geo3d::sparse_conv_cells", mutates_args=(), device_types="cpu")
 def _sparse_conv_cells(
     coords: Tensor,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.models.dsvt.norm import RowNorm
-from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_max, scatter_mean, scatter_plan, voxelize
+from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_amax, scatter_mean, scatter_plan, voxelize
 
 
 class VoxelFeatures(NamedTuple):
@@ -83,9 +83,9 @@ class PointEncoder(nn.Module):
         points, voxel = points[inside], voxels.point_to_voxel[inside]  # [P, in_features], [P]
         plan = scatter_plan(voxel, voxels.coords.shape[0])
         own = self.layers[0](self._describe(points, voxels.coords, plan))  # [P, C / 2]
-        pooled = scatter_max(own, plan)[0]  # [V, C / 2]
+        pooled = scatter_amax(own, plan)  # [V, C / 2]
         own = self.layers[1](own, pooled, voxel)  # [P, C]
-        return VoxelFeatures(scatter_max(own, plan)[0], voxels.coords)
+        return VoxelFeatures(scatter_amax(own, plan), voxels.coords)
 
     def _flattened(self, points: Tensor) -> Tensor:
         """Positions [N, 3], all at the height of the pillars' centres if any height is welcome."""

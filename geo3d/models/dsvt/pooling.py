@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geo3d.ops import ScatterPlan, gather, scatter_max, scatter_plan, scatter_sum
+from geo3d.ops import ScatterPlan, gather, scatter_amax, scatter_plan, scatter_sum
 
 
 class Cells(NamedTuple):
@@ -42,7 +42,7 @@ class Cells(NamedTuple):
 
     def maximum(self, features: Tensor) -> Tensor:
         """features [V, C] -> [M, C]; as in the released code an empty slot counts as zero."""
-        best = scatter_max(features, self.plan)[0]
+        best = scatter_amax(features, self.plan)
         return torch.where((self.plan.counts < self.capacity)[:, None], best.clamp(min=0), best)
 
 
