@@ -11,6 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.segments import full_precision
 from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tiles import ROWS, add_tile, tile_columns
@@ -60,7 +61,7 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
     values, rows, channels = full_precision(features), sources.shape[1], weight.shape[2]
     panels = _panels(weight.to(values.dtype).numpy())
     # what fills up a tile goes to the last row
-    out = torch.empty((rows + 1, panels.shape[1] * panels.shape[3]), dtype=values.dtype)
+    out = empty((rows + 1, panels.shape[1] * panels.shape[3]), values.dtype)
     start = torch.zeros(out.shape[1], dtype=values.dtype)
     if bias is not None:
         start[:channels] = bias

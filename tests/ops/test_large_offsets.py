@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from geo3d.ops.cpu import grouping as cpu_grouping
+from geo3d.ops.cpu import interpolation as cpu_interpolation
 from geo3d.ops.cpu import scatter as cpu_scatter
 from geo3d.ops.cpu import segments as cpu_segments
+from geo3d.ops.cpu import sparse_conv as cpu_sparse_conv
 from geo3d.ops.cuda import grouping as cuda_grouping
+from geo3d.ops.cuda import interpolation as cuda_interpolation
 from geo3d.ops.cuda import scatter as cuda_scatter
+from geo3d.ops.cuda import sparse_conv as cuda_sparse_conv
 
 CHANNELS = 4096
 ROWS = 2**31 // CHANNELS + 8
@@ -44,6 +48,21 @@ def test_scatter(large, name):
     best, winner = scatter_max(large, order, offsets, False)
     assert best.sum(1).tolist() == [7 * CHANNELS, 0]
     assert winner[0].unique().tolist() == [ROWS - 1]
+
+
+@pytest.mark.parametrize("name", ["cpu", "triton"])
+def test_sparse_conv(large, name):
+    sources = torch.tensor([[ROWS - 1, 0]], dtype=torch.int32)
+    conv = (cpu_sparse_conv if name == "cpu" else cuda_sparse_conv).sparse_conv
+    result = conv(large, torch.ones(1, CHANNELS, 2), None, sources)
+    assert result.tolist() == [[7 * CHANNELS] * 2, [0, 0]]
+
+
+@pytest.mark.parametrize("name", ["cpu", "triton"])
+def test_interpolation(large, name):
+    rows, weights = torch.tensor([[ROWS - 1, 0, -1]]), torch.tensor([[0.5, 0.25, 0.25]])
+    weighted_rows = (cpu_interpolation if name == "cpu" else cuda_interpolation).weighted_rows
+    assert weighted_rows(large, rows, weights).sum(1).tolist() == [3.5 * CHANNELS]
 
 
 @pytest.mark.parametrize("path", sorted(KERNELS.glob("*.py")), ids=lambda path: path.stem)
