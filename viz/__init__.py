@@ -6,6 +6,7 @@ from geo3d.viz.colors import PALETTE, by_distance, by_height, by_label, by_value
 from geo3d.viz.handle import Handle
 from geo3d.viz.layers import Mesh, Points
 from geo3d.viz.scene import Scene
+from geo3d.viz.sequence import SceneSequence
 from geo3d.viz.sheets import classification_sheet, confusion_matrix, parts_picture
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Mesh",
     "Points",
     "Scene",
+    "SceneSequence",
     "View",
     "by_distance",
     "by_height",

@@ -33,7 +33,7 @@ def write_labels(
     texts = [(part.around[k] - origin, part.texts[k], part.colors[k]) for part in labels for k in range(len(part.texts))]
     height, width = picture.shape[:2]
     canvas = Image.fromarray(picture)
-    draw, size = ImageDraw.Draw(canvas), max(10, round(0.6 * text_size(width, height)))
+    draw, size = ImageDraw.Draw(canvas), max(10, round(0.52 * text_size(width, height)))
     letters, taken = font(size), []
     for around, text, color in sorted(texts, key=lambda item: camera.to_camera(item[0])[:, 2].mean()):
         if (camera.to_camera(around)[:, 2] <= 0).all():

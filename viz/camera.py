@@ -116,6 +116,27 @@ def as_view(view: str | View) -> View:
     return VIEWS[view]
 
 
+@dataclass(frozen=True)
+class Orbit:
+    """What a viewer turns around: `up` and `front` [3] axes, target [3], distance of the eye from it, radius of the content."""
+
+    up: np.ndarray
+    front: np.ndarray
+    target: np.ndarray
+    distance: float
+    radius: float
+
+
+def orbit_around(camera: Camera, up: str, content: np.ndarray) -> Orbit:
+    """The orbit of a camera that `fit_camera` placed for this content [N, 3]: around the middle of what it sees, straight ahead."""
+    ahead = content[camera.to_camera(content)[:, 2] > 0]
+    pixels = camera.project(ahead)
+    seen = ahead[((pixels >= 0) & (pixels <= (camera.width, camera.height))).all(axis=1)]
+    distance = float(np.median(camera.to_camera(seen)[:, 2])) if len(seen) else 1.0
+    radius = float(np.linalg.norm(content, axis=1).max()) if len(content) else 1.0
+    return Orbit(AXES[up], _front(up), camera.eye + distance * camera.axes[2], distance, max(radius, 1e-6))
+
+
 def fit_camera(points: np.ndarray, view: View, up: str, size: tuple[int, int], margin: float) -> Camera:
     """The nearest camera of this direction that sees all points, at least `margin` pixels from the border.
 
@@ -130,7 +151,7 @@ def fit_camera(points: np.ndarray, view: View, up: str, size: tuple[int, int], m
         margin: pixels that stay empty at each side.
     """
     width, height = size
-    up_axis, front = AXES[up], AXES[_FRONT[up[-1]]] * (-1 if up.startswith("-") else 1)
+    up_axis, front = AXES[up], _front(up)
     side = np.cross(up_axis, front)
     azimuth, elevation = math.radians(view.azimuth_deg), math.radians(view.elevation_deg)
     outward = math.cos(azimuth) * front + math.sin(azimuth) * side  # from the scene to the camera, on the ground
@@ -156,3 +177,9 @@ def fit_camera(points: np.ndarray, view: View, up: str, size: tuple[int, int], m
         eye[:2] = [np.clip(eye[k], high + slopes[k] * depth, low - slopes[k] * depth) for k, (high, low) in enumerate(bounds)]
         camera = Camera(axes, eye @ axes, focal, width, height)
     return camera
+
+
+def _front(up: str) -> np.ndarray:
+    """[3] where the camera stands that sees the front."""
+    front: np.ndarray = AXES[_FRONT[up[-1]]] * (-1 if up.startswith("-") else 1)
+    return front

@@ -1,19 +1,27 @@
-"""Files of a scene: which writer a file's name asks for."""
+"""Files of a scene or a sequence: which writer a file's name asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from geo3d.viz import pictures
-from geo3d.viz.camera import View
+from geo3d.viz.camera import View, as_view
 from geo3d.viz.compose import compose
+from geo3d.viz.drawing import visible_content
+from geo3d.viz.gltf import MODEL_SUFFIXES, write_model
+from geo3d.viz.html import write_page
+from geo3d.viz.video import VIDEO_SUFFIXES, turned_content, turned_views, write_video
 
 if TYPE_CHECKING:
     from geo3d.viz.scene import Scene
+    from geo3d.viz.sequence import SceneSequence
 
-SUFFIXES = pictures.PICTURE_SUFFIXES
+SCENE_SUFFIXES = (*pictures.PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".html", *MODEL_SUFFIXES)
+SEQUENCE_SUFFIXES = (*VIDEO_SUFFIXES, ".html")
 
 
 def save_scene(
@@ -23,7 +31,37 @@ def save_scene(
     size: tuple[int, int],
     view: str | View,
     views: Sequence[str | View] | None,
+    fps: float,
+    seconds: float,
 ) -> Path:
     """See `Scene.save`."""
-    path = pictures.check_picture_path(path, SUFFIXES)
+    path = pictures.check_picture_path(path, SCENE_SUFFIXES)
+    suffix = path.suffix.lower()
+    if views is not None and suffix not in pictures.PICTURE_SUFFIXES:
+        raise ValueError(f"{path}: several views make a sheet, which is a picture; give one view")
+    if suffix in VIDEO_SUFFIXES:
+        return write_video(path, _turntable(scene, size, as_view(view), fps, seconds), fps)
+    if suffix == ".html":
+        return write_page(path, [scene], view, fps)
+    if suffix in MODEL_SUFFIXES:
+        return write_model(path, scene)
     return pictures.write_picture(path, compose(scene, size, [view] if views is None else views))
+
+
+def save_sequence(sequence: SceneSequence, path: str | Path, *, size: tuple[int, int], view: str | View) -> Path:
+    """See `SceneSequence.save`."""
+    path = pictures.check_picture_path(path, SEQUENCE_SUFFIXES)
+    scenes, content = sequence.framed()
+    if path.suffix.lower() == ".html":
+        return write_page(path, scenes, view, sequence.fps, content)
+    return write_video(path, (compose(scene, size, [view], content) for scene in scenes), sequence.fps)
+
+
+def _turntable(scene: Scene, size: tuple[int, int], view: View, fps: float, seconds: float) -> Iterator[np.ndarray]:
+    """Pictures of one turn around the scene, at a constant distance."""
+    scene.check_content()
+    if not 0 < seconds <= 600:
+        raise ValueError(f"seconds must be in 0..600, got {seconds}")
+    content = turned_content(visible_content(list(scene.layers.values())), scene.up)
+    for turned in turned_views(view, max(2, round(fps * seconds))):
+        yield compose(scene, size, [turned], content)

@@ -106,7 +106,7 @@ def _draw_legend(draw: Any, entries: Mapping[str, Sequence[int]], start: int, he
         draw.text((left + round(1.7 * size), middle), name, fill=INK, font=letters, anchor="lm")
 
 
-def _scale_ticks(scale: Scale) -> list[tuple[float, str]]:
+def scale_ticks(scale: Scale) -> list[tuple[float, str]]:
     """(value, text) at round values of the scale."""
     from matplotlib.ticker import MaxNLocator
 
@@ -115,7 +115,7 @@ def _scale_ticks(scale: Scale) -> list[tuple[float, str]]:
 
 
 def _scale_width(scale: Scale, size: int) -> int:
-    ticks = max(font(size).getlength(text) for _, text in _scale_ticks(scale))
+    ticks = max(font(size).getlength(text) for _, text in scale_ticks(scale))
     return round(max(2.6 * size + ticks, font(size).getlength(scale.text)) + size)
 
 
@@ -128,7 +128,7 @@ def _draw_scale(canvas: Any, draw: Any, scale: Scale, start: int, height: int, s
     colors = by_value(np.linspace(1, 0, bar[1]), low=0, high=1, colormap=scale.colormap)
     canvas.paste(Image.fromarray(np.repeat(colors[:, None], bar[0], axis=1)), (left, top))
     draw.text((left, top - size), scale.text, fill=INK, font=letters, anchor="ls")
-    for value, text in _scale_ticks(scale):
+    for value, text in scale_ticks(scale):
         y = top + bar[1] * (scale.high - value) / (scale.high - scale.low)
         draw.line((left + bar[0], y, left + bar[0] + size // 3, y), fill=INK)
         draw.text((left + bar[0] + size // 2, y), text, fill=INK, font=letters, anchor="lm")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from geo3d.viz.lines import lines_layer, skeleton_layer
 from geo3d.viz.pictures import Scale
 from geo3d.viz.surfaces import mesh_layer, points_layer
 from geo3d.viz.voxels import voxels_layer
+
+if TYPE_CHECKING:
+    from geo3d.viz.live import LiveView
 
 
 class Scene:
@@ -331,14 +334,19 @@ class Scene:
         size: tuple[int, int] = (1200, 900),
         view: str | View = "corner",
         views: Sequence[str | View] | None = None,
+        fps: float = 20.0,
+        seconds: float = 6.0,
     ) -> Path:
         """Writes the scene as what the file's name ends in; no display is needed.
 
         Args:
-            path: .png, .jpg or .webp; replaced if it is there.
-            size: (width, height) of the whole picture in pixels.
-            view: as in `render`.
-            views: several directions on one sheet, instead of `view`.
+            path: .png, .jpg or .webp for a picture; .mp4 or .gif for a turn around the scene; .html for a page that opens in
+                any browser without a network; .glb or .ply for other programs. Replaced if it is there.
+            size: (width, height) of the whole picture in pixels; of pictures and videos.
+            view: as in `render`; where a video or page begins.
+            views: several directions on one sheet, instead of `view`; of pictures.
+            fps: pictures per second of a video.
+            seconds: that one turn takes in a video.
 
         Raises:
             ValueError, RuntimeError: as `render`; ValueError also for an unknown kind of file, or a kind that cannot hold
@@ -347,7 +355,7 @@ class Scene:
         """
         from geo3d.viz.output import save_scene
 
-        return save_scene(self, path, size=size, view=view, views=views)
+        return save_scene(self, path, size=size, view=view, views=views, fps=fps, seconds=seconds)
 
     def show(self, *, size: tuple[int, int] = (1280, 800), view: str | View = "corner") -> None:
         """Opens a window to turn the scene by mouse, with a list of its layers; returns when it is closed.
@@ -359,6 +367,25 @@ class Scene:
         from geo3d.viz.desktop import show_scenes
 
         show_scenes([self], size=size, view=view)
+
+    def serve(self, *, port: int = 8080, host: str = "127.0.0.1", view: str | View = "corner") -> LiveView:
+        """Opens a live view in the browser and returns at once.
+
+        Args:
+            port: to listen on; the next free one if it is taken.
+            host: address to listen on; "0.0.0.0" lets other machines look, too.
+            view: where it begins.
+
+        Returns:
+            a handle with the `url`, `update()` after changes to the scene, `wait()`, and `stop()`.
+
+        Raises:
+            ValueError: an empty scene, or an unknown view.
+            RuntimeError: viser is not installed, or no port is free.
+        """
+        from geo3d.viz.live import serve_scene
+
+        return serve_scene(self, port=port, host=host, view=view)
 
     def check_content(self) -> None:
         """Raises ValueError where there is nothing to draw."""
