@@ -145,6 +145,13 @@ def as_colors(colors: Any, count: int) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(colors.astype(np.uint8), (count, 3)))
 
 
+def linear(colors: np.ndarray) -> np.ndarray:
+    """[..., 3] uint8 colours as light, floats in 0..1, without the gamma of sRGB."""
+    srgb = colors / 255
+    light: np.ndarray = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return light
+
+
 def as_array(values: Any) -> np.ndarray:
     """A NumPy array of anything like an array, torch tensors on any device included."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)

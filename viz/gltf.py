@@ -1,116 +1,128 @@
-"""A scene for other programs: .glb (points, meshes and lines, a node for each layer) and .ply (all as one)."""
+"""Layers as binary glTF 2.0 (.glb): a node for each layer; points, meshes and lines with a colour for each vertex.
+
+Written here because colours must be linear and meshes visible from both sides, which trimesh's writer does not do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from geo3d.viz import shading
 from geo3d.viz.camera import AXES
-from geo3d.viz.layers import Layer, Lines, Mesh, Points, parts_of
+from geo3d.viz.colors import linear
+from geo3d.viz.layers import Lines, Mesh, Part, Points
 
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
-
-MODEL_SUFFIXES = (".glb", ".ply")
+POINTS, LINES, TRIANGLES = 0, 1, 4  # modes of glTF
+FLOAT, USHORT, UINT = 5126, 5123, 5125  # component types of glTF
 
 
-def write_model(path: Path, scene: Scene) -> Path:
-    """Writes the visible points, meshes and lines; texts and images are left out.
+def glb_bytes(layers: Mapping[str, Sequence[Part]], origin: np.ndarray, turn: np.ndarray) -> bytes:
+    """The file as bytes.
 
-    Raises:
-        ValueError: nothing that such a file holds.
+    Args:
+        layers: name and parts of each; texts and pictures are left out.
+        origin: [3], subtracted from all positions: float32 must hold them.
+        turn: [3, 3], applied after that.
     """
-    scene.check_content()
-    parts = [part for kind in (Points, Mesh, Lines) for part in parts_of(list(scene.layers.values()), kind)]
-    if not any(len(part.colors) for part in parts):
-        raise ValueError(f"{path}: the scene has no points, meshes or lines, which are all that {path.suffix} holds")
-    if path.suffix.lower() == ".ply":
-        _write_ply(path, parts)
-    else:
-        path.write_bytes(_glb(scene))
-    return path
+    file = _File()
+    for name, parts in layers.items():
+        primitives = [primitive for part in parts for primitive in _primitives(file, part, origin, turn)]
+        if primitives:
+            file.nodes.append({"name": name, "mesh": len(file.meshes)})
+            file.meshes.append({"name": name, "primitives": primitives})
+    return file.packed()
 
 
-def _glb(scene: Scene) -> bytes:
-    """Binary glTF with +y up, as glTF demands; vertex colours."""
-    import trimesh
-
-    turn = np.eye(4)
-    turn[:3, :3] = _to_y_up(AXES[scene.up])
-    world = trimesh.Scene()
-    for name, layer in scene.layers.items():
-        for index, geometry in enumerate(_geometries(layer)):
-            node = name if index == 0 else f"{name}_{index}"
-            world.add_geometry(geometry, node_name=node, geom_name=node, transform=turn)
-    data: bytes = world.export(file_type="glb")
-    return data
-
-
-def _geometries(layer: Layer) -> list[Any]:
-    """Trimesh's geometries of a visible layer."""
-    import trimesh
-
-    if not layer.visible:
-        return []
-    geometries: list[Any] = []
-    for part in layer.parts:
-        if isinstance(part, Points):
-            geometries.append(trimesh.PointCloud(part.positions, colors=_rgba(part.colors, 1.0)))
-        elif isinstance(part, Mesh):
-            mesh = trimesh.Trimesh(part.vertices, part.faces, vertex_colors=_rgba(part.colors, part.opacity), process=False)
-            geometries.append(mesh)
-        elif isinstance(part, Lines) and len(part.segments):
-            entities = [trimesh.path.entities.Line([2 * k, 2 * k + 1]) for k in range(len(part.segments))]
-            colors = _rgba(part.colors, part.opacity)
-            geometries.append(trimesh.path.Path3D(entities, part.segments.reshape(-1, 3), colors=colors, process=False))
-    return geometries
-
-
-def _rgba(colors: np.ndarray, opacity: float) -> np.ndarray:
-    alpha = np.full((len(colors), 1), round(255 * opacity), dtype=np.uint8)
-    return np.concatenate([colors, alpha], axis=1)
-
-
-def _to_y_up(up: np.ndarray) -> np.ndarray:
-    """[3, 3] rotation that turns the up axis to +y the short way; half a turn about x for -y."""
-    target = AXES["y"]
-    if up @ target < -0.5:
+def to_y_up(up: str) -> np.ndarray:
+    """[3, 3] rotation that turns the up axis to +y, as glTF demands, the short way; half a turn about x for -y."""
+    axis, target = AXES[up], AXES["y"]
+    if axis @ target < -0.5:
         return np.diag([1.0, -1.0, -1.0])
-    axis = np.cross(up, target)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    turn: np.ndarray = np.eye(3) + cross + cross @ cross / (1 + up @ target)
+    about = np.cross(axis, target)
+    cross = np.array([[0, -about[2], about[1]], [about[2], 0, -about[0]], [-about[1], about[0], 0]])
+    turn: np.ndarray = np.eye(3) + cross + cross @ cross / (1 + axis @ target)
     return turn
 
 
-def _write_ply(path: Path, parts: Sequence[Points | Mesh | Lines]) -> None:
-    """Binary PLY: vertices with colours, faces, and edges where there are lines; float64 positions keep map coordinates."""
-    vertices, colors, faces, edges, start = [], [], [], [], 0
-    for part in parts:
-        if isinstance(part, Points):
-            places, rgb = part.positions, part.colors
-        elif isinstance(part, Mesh):
-            places, rgb = part.vertices, part.colors
-            faces.append(part.faces + start)
-        else:
-            places, rgb = part.segments.reshape(-1, 3), np.repeat(part.colors, 2, axis=0)
-            edges.append(start + np.arange(len(places)).reshape(-1, 2))
-        vertices.append(places)
-        colors.append(rgb)
-        start += len(places)
-    vertex = np.empty(start, dtype=[("xyz", "<f8", 3), ("rgb", "u1", 3)])
-    vertex["xyz"], vertex["rgb"] = np.concatenate(vertices), np.concatenate(colors)
-    corners = np.concatenate([*faces, np.empty((0, 3), np.int64)])
-    face = np.empty(len(corners), dtype=[("count", "u1"), ("corners", "<i4", 3)])
-    face["count"], face["corners"] = 3, corners
-    header = ["ply", "format binary_little_endian 1.0", "comment geo3d", f"element vertex {len(vertex)}"]
-    header += [f"property double {axis}" for axis in "xyz"] + [f"property uchar {name}" for name in ("red", "green", "blue")]
-    header += [f"element face {len(face)}", "property list uchar int vertex_indices"] if len(face) else []
-    edge = np.concatenate([*edges, np.empty((0, 2), np.int64)]).astype("<i4")
-    header += [f"element edge {len(edge)}", "property int vertex1", "property int vertex2"] if len(edge) else []
-    with open(path, "wb") as file:
-        file.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
-        for block in (vertex, face, edge):
-            file.write(block.tobytes())
+class _File:
+    """The lists of a glTF file, and its bytes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[dict[str, Any]] = []
+        self.meshes: list[dict[str, Any]] = []
+        self.materials: list[dict[str, Any]] = []
+        self._views: list[dict[str, Any]] = []
+        self._accessors: list[dict[str, Any]] = []
+        self._bytes = bytearray()
+
+    def accessor(self, array: np.ndarray, kind: str, component: int, **more: Any) -> int:
+        """Appends an array and returns the number of its accessor."""
+        self._views.append({"buffer": 0, "byteOffset": len(self._bytes), "byteLength": array.nbytes})
+        self._bytes += array.tobytes() + b"\0" * (-array.nbytes % 4)
+        view = len(self._views) - 1
+        self._accessors.append({"bufferView": view, "componentType": component, "count": len(array), "type": kind, **more})
+        return len(self._accessors) - 1
+
+    def material(self, *, lit: bool, opacity: float) -> int:
+        """The number of a material that shows vertex colours from both sides."""
+        material: dict[str, Any] = {"doubleSided": True, "pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 0.8}}
+        if opacity < 1:
+            material["alphaMode"] = "BLEND"
+        if not lit:
+            material["extensions"] = {"KHR_materials_unlit": {}}
+        if material not in self.materials:
+            self.materials.append(material)
+        return self.materials.index(material)
+
+    def packed(self) -> bytes:
+        """The file: a header, the JSON, the bytes."""
+        tree = {
+            "asset": {"version": "2.0", "generator": "geo3d"},
+            "extensionsUsed": ["KHR_materials_unlit"],
+            "scene": 0,
+            "scenes": [{"nodes": list(range(len(self.nodes)))}],
+            "nodes": self.nodes,
+            "meshes": self.meshes,
+            "materials": self.materials,
+            "accessors": self._accessors,
+            "bufferViews": self._views,
+            "buffers": [{"byteLength": len(self._bytes)}],
+        }
+        text = json.dumps(tree, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = len(text).to_bytes(4, "little") + b"JSON" + text
+        chunks += len(self._bytes).to_bytes(4, "little") + b"BIN\0" + self._bytes
+        return b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks
+
+
+def _primitives(file: _File, part: Part, origin: np.ndarray, turn: np.ndarray) -> list[dict[str, Any]]:
+    """glTF's primitives of a part, one or none."""
+    if isinstance(part, Points):
+        attributes = _attributes(file, (part.positions - origin) @ turn.T, part.colors, 1.0)
+        return [{"mode": POINTS, "attributes": attributes, "material": file.material(lit=False, opacity=1.0)}]
+    if isinstance(part, Lines) and len(part.segments):
+        ends = (part.segments.reshape(-1, 3) - origin) @ turn.T
+        attributes = _attributes(file, ends, np.repeat(part.colors, 2, axis=0), part.opacity)
+        return [{"mode": LINES, "attributes": attributes, "material": file.material(lit=False, opacity=part.opacity)}]
+    if isinstance(part, Mesh):
+        vertices, normals, colors, faces = shading.shared_corners(part)
+        attributes = _attributes(file, (vertices - origin) @ turn.T, colors, part.opacity)
+        attributes["NORMAL"] = file.accessor((normals @ turn.T).astype("<f4"), "VEC3", FLOAT)
+        indices = file.accessor(faces.reshape(-1).astype("<u4"), "SCALAR", UINT)
+        material = file.material(lit=part.lit, opacity=part.opacity)
+        return [{"mode": TRIANGLES, "attributes": attributes, "indices": indices, "material": material}]
+    return []
+
+
+def _attributes(file: _File, places: np.ndarray, colors: np.ndarray, opacity: float) -> dict[str, int]:
+    positions = places.astype("<f4")
+    bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+    rgba = np.concatenate([linear(colors), np.full((len(colors), 1), opacity)], axis=1)
+    return {
+        "POSITION": file.accessor(positions, "VEC3", FLOAT, **bounds),
+        "COLOR_0": file.accessor(np.round(rgba * 65535).astype("<u2"), "VEC4", USHORT, normalized=True),
+    }

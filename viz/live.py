@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 import time
 from collections.abc import Sequence
@@ -9,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geo3d.viz import shading
-from geo3d.viz.camera import View, as_view, orbit_around
+from geo3d.viz.camera import AXES, View, as_view, orbit_around
+from geo3d.viz.colors import linear
 from geo3d.viz.compose import image_with_overlay
 from geo3d.viz.drawing import frame_layers, visible_content
-from geo3d.viz.layers import Layer, Lines, Mesh, Part, Picture, Points, parts_of
+from geo3d.viz.gltf import glb_bytes
+from geo3d.viz.layers import Lines, Mesh, Part, Picture, Points, parts_of
 
 if TYPE_CHECKING:
     from geo3d.viz.scene import Scene
@@ -36,7 +39,8 @@ def serve_scenes(scenes: Sequence[Scene], *, port: int, host: str, view: str | V
     except ImportError:
         raise RuntimeError("the live view needs viser: pip install 'geo3d[viewer]'") from None
     try:
-        server = viser.ViserServer(host=host, port=port, label=scenes[0].title or "geo3d", verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # viser's banner; the caller tells the address
+            server = viser.ViserServer(host=host, port=port, label=scenes[0].title or "geo3d", verbose=False)
     except OSError as error:
         raise RuntimeError(f"no port to listen on at {host}:{port}: {error}") from None
     return LiveView(server, scenes, direction, fps)
@@ -56,6 +60,7 @@ class LiveView:
         self._fps = fps
         self._lock = threading.RLock()
         self._playing = False
+        self._slider: Any = None
         self._hidden: set[str] = set()
         self._nodes: dict[str, list[Any]] = {}
         self._controls: list[Any] = []
@@ -99,8 +104,11 @@ class LiveView:
         if not 0 <= index < len(self._scenes):
             raise IndexError(f"index must be in 0..{len(self._scenes) - 1}, got {index}")
         with self._lock:
-            self._index = index
-            self.update()
+            if index != self._index:
+                self._index = index
+                self.update()
+            if self._slider is not None and self._slider.value != index + 1:
+                self._slider.value = index + 1
 
     def wait(self) -> None:
         """Waits until the user presses Ctrl+C, then stops."""
@@ -112,7 +120,8 @@ class LiveView:
     def stop(self) -> None:
         """Closes the live view."""
         self._playing = False
-        self._server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
 
     def _place_camera(self, scene: Scene, view: View) -> None:
         """The first camera, and the origin that is subtracted so that map coordinates fit into float32."""
@@ -166,7 +175,7 @@ class LiveView:
     def _add_time(self) -> None:
         """A slider over the scenes and a button that plays them."""
         gui = self._server.gui
-        slider = gui.add_slider("Frame", 1, len(self._scenes), 1, 1)
+        slider = self._slider = gui.add_slider("Frame", 1, len(self._scenes), 1, 1)
         button = gui.add_button("Play / pause")
 
         def play() -> None:
@@ -194,38 +203,25 @@ class LiveView:
             return [self._add_mesh(name, part, on)]
         if isinstance(part, Lines):
             places = (part.segments - self._origin).astype(np.float32)
-            colors = np.repeat(part.colors[:, None], 2, axis=1)
+            colors = np.round(255 * linear(part.colors)).astype(np.uint8)  # as viser takes them for lines, unlike for points
             options = {"thickness": part.width, "thickness_units": "screen", "visible": on}
-            return [scene.add_line_segments(name, places, colors, **options)] if len(places) else []
+            return (
+                [scene.add_line_segments(name, places, np.repeat(colors[:, None], 2, axis=1), **options)] if len(places) else []
+            )
         if isinstance(part, Picture):
             return []  # in the panel
-        anchors = [(around[:, :].mean(axis=0) + around[np.argmax(around @ self._up())]) / 2 for around in part.around]
+        up = AXES[self._scenes[self._index].up]
+        anchors = part.around.mean(axis=1)  # the middle, then up to the top
+        anchors += ((part.around @ up).max(axis=1) - anchors @ up)[:, None] * up
         return [
             scene.add_label(f"{name}/{k}", text, position=anchor - self._origin, anchor="bottom-center", visible=on)
             for k, (text, anchor) in enumerate(zip(part.texts, anchors, strict=True))
         ]
 
-    def _up(self) -> np.ndarray:
-        from geo3d.viz.camera import AXES
-
-        return AXES[self._scenes[self._index].up]
-
     def _add_mesh(self, name: str, mesh: Mesh, on: bool) -> Any:
-        """One colour keeps its opacity; colours of the vertices go as glTF."""
-        import trimesh
-
-        scene = self._server.scene
-        corners, normals = shading.triangle_corners(mesh.vertices - self._origin, mesh.faces, flat=mesh.flat)
-        faces = np.arange(len(corners)).reshape(-1, 3)
-        colors = mesh.colors[mesh.faces.reshape(-1)]
-        if (colors == colors[0]).all():
-            opacity = None if mesh.opacity == 1 else mesh.opacity
-            options = {"color": tuple(int(value) for value in colors[0]), "opacity": opacity, "side": "double"}
-            shared = mesh.vertices - self._origin
-            return scene.add_mesh_simple(name, shared.astype(np.float32), mesh.faces.astype(np.uint32), flat_shading=mesh.flat, visible=on, **options)  # fmt: skip
-        rgba = np.concatenate([colors, np.full((len(colors), 1), round(255 * mesh.opacity), np.uint8)], axis=1)
-        body = trimesh.Trimesh(corners, faces, vertex_normals=normals, vertex_colors=rgba, process=False)
-        return scene.add_mesh_trimesh(name, body, visible=on)
+        """As glTF, which knows colours of vertices, opacity and surfaces that are not lit."""
+        data = glb_bytes({"mesh": [mesh]}, self._origin, np.eye(3))
+        return self._server.scene.add_glb(name, data, visible=on)
 
 
 def _escaped(text: str) -> str:

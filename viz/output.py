@@ -12,14 +12,17 @@ from geo3d.viz import pictures
 from geo3d.viz.camera import View, as_view
 from geo3d.viz.compose import compose
 from geo3d.viz.drawing import visible_content
-from geo3d.viz.gltf import MODEL_SUFFIXES, write_model
+from geo3d.viz.gltf import glb_bytes, to_y_up
 from geo3d.viz.html import write_page
+from geo3d.viz.layers import Lines, Mesh, Points, parts_of
+from geo3d.viz.ply import write_ply
 from geo3d.viz.video import VIDEO_SUFFIXES, turned_content, turned_views, write_video
 
 if TYPE_CHECKING:
     from geo3d.viz.scene import Scene
     from geo3d.viz.sequence import SceneSequence
 
+MODEL_SUFFIXES = (".glb", ".ply")
 SCENE_SUFFIXES = (*pictures.PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".html", *MODEL_SUFFIXES)
 SEQUENCE_SUFFIXES = (*VIDEO_SUFFIXES, ".html")
 
@@ -44,7 +47,7 @@ def save_scene(
     if suffix == ".html":
         return write_page(path, [scene], view, fps)
     if suffix in MODEL_SUFFIXES:
-        return write_model(path, scene)
+        return _write_model(path, scene)
     return pictures.write_picture(path, compose(scene, size, [view] if views is None else views))
 
 
@@ -55,6 +58,20 @@ def save_sequence(sequence: SceneSequence, path: str | Path, *, size: tuple[int,
     if path.suffix.lower() == ".html":
         return write_page(path, scenes, view, sequence.fps, content)
     return write_video(path, (compose(scene, size, [view], content) for scene in scenes), sequence.fps)
+
+
+def _write_model(path: Path, scene: Scene) -> Path:
+    """The visible points, meshes and lines for other programs; texts and images are left out."""
+    scene.check_content()
+    parts = [part for kind in (Points, Mesh, Lines) for part in parts_of(list(scene.layers.values()), kind)]
+    parts = [part for part in parts if len(part.colors)]
+    if not parts:
+        raise ValueError(f"{path}: the scene shows no points, meshes or lines, which are all that {path.suffix} holds")
+    if path.suffix.lower() == ".ply":
+        return write_ply(path, parts)
+    layers = {name: layer.parts for name, layer in scene.layers.items() if layer.visible}
+    path.write_bytes(glb_bytes(layers, np.zeros(3), to_y_up(scene.up)))
+    return path
 
 
 def _turntable(scene: Scene, size: tuple[int, int], view: View, fps: float, seconds: float) -> Iterator[np.ndarray]:

@@ -62,18 +62,15 @@ class Block:
         }
 
     def _mesh(self, part: Mesh) -> dict[str, Any]:
-        """Corners that agree in place, colour and normal become one vertex."""
-        corners, normals = shading.triangle_corners(part.vertices, part.faces, flat=part.flat)
-        rounded = _small_normals(normals)
-        keys = np.concatenate([part.faces.reshape(-1, 1), rounded.astype(np.int64)], axis=1)
-        _, first, faces = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        wide = len(first) > 65535
+        """Vertices with a normal each, and the faces between them."""
+        vertices, normals, colors, faces = shading.shared_corners(part)
+        wide = len(vertices) > 65535
         indices = faces.reshape(-1).astype(np.uint32 if wide else np.uint16)
         return {
             "kind": "mesh",
-            "position": self._positions(corners[first]),
-            "color": self._colors(part.colors[part.faces.reshape(-1)[first]]),
-            "normal": {"at": self._append(rounded[first])},
+            "position": self._positions(vertices),
+            "color": self._colors(colors),
+            "normal": {"at": self._append(_small_normals(normals))},
             "faces": {"at": self._append(indices), "count": len(indices), "wide": wide},
             "opacity": part.opacity,
             "lit": part.lit,

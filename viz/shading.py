@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geo3d.viz.camera import Camera
+from geo3d.viz.layers import Mesh
 
 CREASE_DEG = 50.0  # faces that meet at a larger angle keep their edge
 
@@ -57,6 +58,20 @@ def triangle_corners(vertices: np.ndarray, faces: np.ndarray, *, flat: bool = Fa
         [np.bincount(corner, weights=np.repeat(face_normals[:, k], 3), minlength=len(unique)) for k in range(3)], axis=1
     )
     return triangles.reshape(-1, 3), normals[corner]
+
+
+def shared_corners(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A mesh whose corners are one vertex where they agree in place and normal, for formats that light each vertex.
+
+    Returns:
+        vertices [W, 3], unit normals [W, 3] in steps of 1/127, colors [W, 3] uint8, and faces [F, 3] int64.
+    """
+    corners, normals = triangle_corners(mesh.vertices, mesh.faces, flat=mesh.flat)
+    steps = np.round(_unit(normals) * 127).astype(np.int64)
+    keys = np.concatenate([mesh.faces.reshape(-1, 1), steps], axis=1)
+    _, first, faces = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    colors = mesh.colors[mesh.faces.reshape(-1)[first]]
+    return corners[first], _unit(normals)[first], colors, faces.reshape(-1, 3)
 
 
 def depth_shade(depth: np.ndarray, focal: float, radii: tuple[int, ...]) -> np.ndarray:
