@@ -78,6 +78,7 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> We
         labels=cli.model.description(),
         preprocessing={
             **{key: data[key] for key in ("num_points", "orient_normals") if key in data},
+            **cli.model.preprocessing(),
             **({"draw": data["generate"]["num_points"]} if data.get("generate") else {}),  # points of the files trained on
         },
         training={

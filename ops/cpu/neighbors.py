@@ -13,6 +13,7 @@ from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_fo
 
 NO_ROW = np.iinfo(np.int64).max
 LEAF = 32
+CACHED = 20_000  # points that stay in the second cache, so that queries may come in any order
 
 
 def knn(
@@ -71,6 +72,8 @@ def _plan(
     trees = build_trees(points.numpy(), begin.numpy(), end.numpy(), np.where(many, depth_for(counts, LEAF), 0))
     if query.data_ptr() == points.data_ptr() and query.shape == points.shape and torch.equal(query_begin, begin):
         order = trees.rows
+    elif not len(counts) or counts.max() < CACHED:
+        order = np.arange(len(query))
     else:
         order = query_order(query.numpy(), *asked, trees)
     return order, asked, trees

@@ -66,27 +66,27 @@ def knn_packed(query, order, query_begin, query_end, x, y, z, rows, boxes, spans
 @njit(nogil=True, cache=True)
 def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, keys, best):
     """Bring the keys of the points [first, last) into the sorted list."""
-    one, end = np.uint64(1), np.uint64(len(best) - 1)
+    end = np.uint64(len(best) - 1)
     bits = squared.view(np.uint32)
     for block in range(first, last, BLOCK):
         count = min(BLOCK, last - block)
-        offset = np.uint64(block)
         squared_distances(x, y, z, block, count, qx, qy, qz, squared)
-        for i in range(np.uint64(count)):
-            keys[i + one] = (np.uint64(bits[i]) << SHIFT) | np.uint64(rows[offset + i])
         if end > MERGED:
-            _merge(best, keys, _sort_below(keys, count, best[end]))
+            _merge(best, keys, _sort_below(keys, bits, rows, block, count, best[end]))
         else:
-            _insert(best, keys, count)
+            _insert(best, bits, rows, block, count)
 
 
 @njit(nogil=True, cache=True)
-def _insert(best, keys, count):
-    """Put each of the keys [1, count] that is low enough to its place."""
-    one, end = np.uint64(1), np.uint64(len(best) - 1)
+def _insert(best, bits, rows, block, count):
+    """Put each of the points that is near enough to its place."""
+    one, end, offset = np.uint64(1), np.uint64(len(best) - 1), np.uint64(block)
     worst = best[end]
+    far = np.uint32(worst >> SHIFT)
     for i in range(np.uint64(count)):
-        key = keys[i + one]
+        if bits[i] > far:
+            continue
+        key = (np.uint64(bits[i]) << SHIFT) | np.uint64(rows[offset + i])
         if key < worst:
             place = end
             while best[place - one] > key:
@@ -94,14 +94,18 @@ def _insert(best, keys, count):
                 place -= one
             best[place] = key
             worst = best[end]
+            far = np.uint32(worst >> SHIFT)
 
 
 @njit(nogil=True, cache=True)
-def _sort_below(keys, count, worst):
-    """Sort those of the keys [1, count] that are below the worst to the front; returns how many they are."""
-    one, few = np.uint64(1), np.uint64(0)
+def _sort_below(keys, bits, rows, block, count, worst):
+    """Sort the keys of the points that are below the worst into keys[1], keys[2], ...; returns how many they are."""
+    one, few, offset = np.uint64(1), np.uint64(0), np.uint64(block)
+    far = np.uint32(worst >> SHIFT)
     for i in range(np.uint64(count)):
-        key = keys[i + one]
+        if bits[i] > far:
+            continue
+        key = (np.uint64(bits[i]) << SHIFT) | np.uint64(rows[offset + i])
         if key < worst:
             few += one
             place = few

@@ -145,7 +145,8 @@ def _interpolation(query: Tensor, points: Tensor) -> Workloads:
         return bags.view(batch, -1, channels)
 
     def by_cdist():
-        found = torch.cdist(query, points).square().topk(3, largest=False)
+        exact = "donot_use_mm_for_euclid_dist"  # else small distances lose their digits
+        found = torch.cdist(query, points, compute_mode=exact).square().topk(3, largest=False)
         return weighted(found.values, found.indices)
 
     recipes = {"cdist + topk + embedding_bag": by_cdist}
