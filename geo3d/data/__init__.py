@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from geo3d.data.detection import LidarBatch
+    from geo3d.data.detection_modules import Kitti, NuScenes, Waymo
     from geo3d.data.fg3d import FG3D, FG3DDataset
     from geo3d.data.generated import GeneratedShapes
     from geo3d.data.modelnet40 import ModelNet40, ModelNet40Dataset
@@ -31,22 +33,28 @@ __all__ = [
     "ClassificationSample",
     "FG3DDataset",
     "GeneratedShapes",
+    "Kitti",
+    "LidarBatch",
     "ModelNet40",
     "ModelNet40Dataset",
     "ModelNetOff",
     "ModelNetOffDataset",
+    "NuScenes",
     "PartBatch",
     "PartSample",
     "ScanObjectNN",
     "ScanObjectNNDataset",
     "ShapeNetPart",
     "ShapeNetPartDataset",
+    "Waymo",
     "collate_classification",
     "collate_parts",
     "estimate_normals",
 ]
 
 _MODULES = {
+    "detection": ("LidarBatch",),
+    "detection_modules": ("Kitti", "NuScenes", "Waymo"),
     "fg3d": ("FG3D", "FG3DDataset"),
     "generated": ("GeneratedShapes",),
     "modelnet40": ("ModelNet40", "ModelNet40Dataset"),

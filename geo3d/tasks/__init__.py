@@ -1,6 +1,7 @@
 """Tasks: the loss, metrics and optimiser that a network is trained and tested with, as Lightning modules."""
 
 from geo3d.tasks.classification import Classification
+from geo3d.tasks.detection import Detection
 from geo3d.tasks.part_segmentation import PartSegmentation
 
-__all__ = ["Classification", "PartSegmentation"]
+__all__ = ["Classification", "Detection", "PartSegmentation"]

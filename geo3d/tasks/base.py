@@ -69,6 +69,10 @@ class Task(lightning.LightningModule):
         """What a user of the weights must know beside the network, for their metadata."""
         return {}
 
+    def preprocessing(self) -> dict[str, Any]:
+        """How inputs were prepared, beside the data module's own arguments, for the metadata of the weights."""
+        return {}
+
     def report(self, folder: str) -> list[str]:
         """Write pictures of the last test into a folder; returns their paths."""
         return []

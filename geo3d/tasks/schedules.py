@@ -59,3 +59,43 @@ class WarmupCosine(Schedule):
             return lr * (epoch + 1) / (self.warmup + 1)
         done = (epoch - self.warmup) / max(1, max_epochs - self.warmup)
         return lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * min(done, 1))) / 2)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Rate and momentum of each optimiser step: half a cosine up to the highest rate, another down (Smith, 2018; as DSVT has it).
+
+    Attributes:
+        rise: share of the steps before the highest rate.
+        start: the highest rate over that of the first step.
+        end: the first rate over that which the last step comes near to.
+        momentum: at both ends, and at the highest rate.
+    """
+
+    rise: float = 0.1
+    start: float = 100.0
+    end: float = 1e4
+    momentum: tuple[float, float] = (0.95, 0.85)
+
+    def rate(self, step: int, steps: int, lr: float) -> float:
+        """Learning rate of a step, counted from 0, of so many, with `lr` the highest."""
+        rising, part = self._phase(step, steps)
+        low = lr / self.start
+        return _half_cosine(low, lr, part) if rising else _half_cosine(lr, low / self.end, part)
+
+    def momentum_at(self, step: int, steps: int) -> float:
+        """Momentum of a step (the first beta of Adam)."""
+        rising, part = self._phase(step, steps)
+        high, low = self.momentum
+        return _half_cosine(high, low, part) if rising else _half_cosine(low, high, part)
+
+    def _phase(self, step: int, steps: int) -> tuple[bool, float]:
+        """Whether the rate rises, and how far that is done."""
+        top = int(self.rise * steps)
+        if step < top:
+            return True, step / top
+        return False, min((step - top) / max(1, steps - top), 1.0)
+
+
+def _half_cosine(first: float, last: float, part: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * part)) / 2

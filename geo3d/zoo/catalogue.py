@@ -69,4 +69,6 @@ def network_tensors(name: str | Path) -> dict[str, Tensor]:
     tensors = read_tensors(weights_path(name))
     if any(name.startswith(("sc0.embedding", "sa0.embedding")) for name in tensors):
         return convert_official("risurconv", tensors)
+    if any(name.startswith("vfe.pfn_layers.") for name in tensors):
+        return convert_official("dsvt", tensors)
     return tensors

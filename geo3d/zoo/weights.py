@@ -22,9 +22,9 @@ class WeightsInfo:
     Attributes:
         network: import path of the network's class, such as "geo3d.models.risurconv.RISurConvClassifier".
         arguments: keyword arguments of the class.
-        task: "classification" or "part_segmentation".
+        task: "classification", "part_segmentation" or "detection".
         labels: names that the outputs stand for, as the task describes them.
-        preprocessing: how the inputs were prepared (`num_points`, `orient_normals`).
+        preprocessing: how the inputs were prepared (`num_points`, `orient_normals`; of detectors `sensor`, `features`, `camera_view_only`).
         training: command, configuration and seeds.
         metrics: figures by name, as `geo3d test` printed them.
     """

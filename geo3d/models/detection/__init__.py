@@ -1,6 +1,7 @@
 """What 3D detectors share: bird's-eye-view backbone, CenterHead and TransFusion's head with their losses and decoding."""
 
 from geo3d.models.detection.bev import BevBackbone, scatter_to_bev
+from geo3d.models.detection.by_head import decoder_for, loss_for
 from geo3d.models.detection.center_decode import CenterDecoder
 from geo3d.models.detection.center_head import CenterHead, CenterOutputs
 from geo3d.models.detection.center_loss import CenterLoss, CenterLosses
@@ -27,5 +28,7 @@ __all__ = [
     "TransFusionLoss",
     "TransFusionLosses",
     "TransFusionOutputs",
+    "decoder_for",
+    "loss_for",
     "scatter_to_bev",
 ]

@@ -1,0 +1,49 @@
+"""How many true boxes are found at all, whatever their class, as detectors of OpenPCDet's family report it during validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from geo3d.ops import box_iou_3d
+
+
+class BoxRecall(Metric):
+    """Share of the true boxes that some predicted box overlaps, of any class and score; frames add up.
+
+    Args:
+        thresholds: IoU of the volumes that counts as found.
+    """
+
+    full_state_update = False
+    found: Tensor
+    total: Tensor
+
+    def __init__(self, thresholds: Sequence[float] = (0.3, 0.5, 0.7), **options: Any) -> None:
+        super().__init__(**options)
+        self.thresholds = tuple(thresholds)
+        self.add_state("found", torch.zeros(len(self.thresholds), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, truth: Sequence[Tensor], boxes: Sequence[Tensor]) -> None:
+        """True boxes [K, 7 or 9] and predicted ones [D, 7 or 9] of the same frames.
+
+        Raises:
+            ValueError: another number of frames.
+        """
+        if len(truth) != len(boxes):
+            raise ValueError(f"BoxRecall: truth and boxes must be of the same frames, got {len(truth)} and {len(boxes)}")
+        for true, predicted in zip(truth, boxes, strict=True):
+            self.total += len(true)
+            if len(true) and len(predicted):
+                best = box_iou_3d(true[:, :7].float(), predicted[:, :7].float()).amax(1)
+                self.found += torch.stack([(best > threshold).sum() for threshold in self.thresholds])
+
+    def compute(self) -> dict[str, float]:
+        """Fractions by names such as "recall_0.5"; NaN where there was no true box."""
+        share = self.found.double() / self.total  # 0 / 0 is NaN
+        return {f"recall_{threshold:g}": float(value) for threshold, value in zip(self.thresholds, share, strict=True)}

@@ -1,0 +1,189 @@
+"""3D object detection on LiDAR points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geo3d.data.detection import LidarBatch
+from geo3d.data.kitti import KittiDataset
+from geo3d.data.nuscenes import NuScenesDataset
+from geo3d.data.waymo import WaymoDataset
+from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
+from geo3d.models.dsvt import DSVTDetector, parameters_left_untrained_by_the_authors
+from geo3d.tasks.base import Task
+from geo3d.tasks.detection_metrics import KittiFrames, MetricName, Recall, make_metrics
+from geo3d.tasks.schedules import OneCycle
+
+MONITORS = {"kitti": KittiFrames.monitor, "recall": Recall.monitor}
+SENSORS = {KittiDataset: "kitti", NuScenesDataset: "nuscenes", WaymoDataset: "waymo"}
+
+
+class Detection(Task):
+    """Trains and evaluates a detector such as `geo3d.models.dsvt.DSVTCenter` on batches of LiDAR frames.
+
+    Loss: that of the network's head, by its terms. Optimiser: Adam with decoupled weight decay of all parameters, biases and norms
+    among them, and one cycle of rate and momentum by step (DSVT, CVPR 2023). Frames without points or without objects take part.
+
+    Args:
+        network: gives outputs of its head for points [N, C], batch_index [N] and the batch size; has `bev_grid` and `head`.
+        lr: the highest learning rate.
+        weight_decay: of all parameters.
+        schedule: of rate and momentum; that of Waymo's networks when None.
+        metrics: of validation and test: "kitti", average precision in KITTI's format; "recall", of boxes whatever their class.
+            The first tells the best checkpoint.
+        loss: options of the head's loss, see `CenterLoss` and `TransFusionLoss`.
+        decoder: options of the head's decoder, see `CenterDecoder` and `TransFusionDecoder`.
+        train_all: see below.
+    """
+
+    name = "detection"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float = 3e-3,
+        weight_decay: float = 0.05,
+        schedule: OneCycle | None = None,
+        metrics: Sequence[MetricName] = ("recall",),
+        loss: dict[str, Any] | None = None,
+        decoder: dict[str, Any] | None = None,
+        train_all: bool = True,  # the authors' optimiser missed the projections of all attentions, which kept their initial values
+    ) -> None:
+        super().__init__(network, lr, weight_decay, "adamw")
+        if not isinstance(network, DSVTDetector):
+            raise ValueError(f"Detection: network must be a DSVTDetector, got {type(network).__name__}")
+        self.cycle = OneCycle() if schedule is None else schedule
+        self.metric_names = tuple(metrics)
+        self.loss = loss_for(network.head, network.bev_grid, loss)
+        self.decode = decoder_for(network.head, network.bev_grid, decoder)
+        self.train_all = train_all
+        self.metrics: nn.ModuleList = nn.ModuleList()
+        if not metrics:
+            raise ValueError(f"Detection: metrics must name at least one of {', '.join(MONITORS)}")
+        self.monitor = f"val/{MONITORS[metrics[0]]}"
+
+    def setup(self, stage: str) -> None:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        frames = data.frames("val")
+        self.class_names = list(data.class_names)
+        self.sensor = next((name for kind, name in SENSORS.items() if isinstance(frames, kind)), type(frames).__name__.lower())
+        self.features = list(frames.features)
+        self.view_only = bool(getattr(data, "camera_view_only", False))
+        self._check_data(data)
+        self.metrics = nn.ModuleList(make_metrics(self.metric_names, frames)).to(self.device)
+
+    def _check_data(self, data: Any) -> None:
+        network: Any = self.network
+        key = "model.init_args.network.init_args"
+        if network.head.num_classes != len(self.class_names):
+            raise ValueError(
+                f"Detection: the network has num_classes {network.head.num_classes}, but the data has "
+                f"{len(self.class_names)} classes; set {key}.num_classes"
+            )
+        for option in ("nms_thresholds", "iou_weights"):
+            values = getattr(self.decode, option, None)
+            if values is not None and len(values) != len(self.class_names):
+                raise ValueError(
+                    f"Detection: the data has {len(self.class_names)} classes, but the decoder {len(values)} {option}; "
+                    f"set model.init_args.decoder.{option}"
+                )
+        if network.encoder.in_features != 3 + len(self.features):
+            raise ValueError(
+                f"Detection: the network has in_features {network.encoder.in_features}, but points of the data are x, y, z, "
+                f"{', '.join(self.features)}; set {key}.in_features to {3 + len(self.features)}"
+            )
+        if tuple(network.encoder.point_range) != tuple(data.point_range):
+            raise ValueError(
+                f"Detection: the network's point_range is {list(network.encoder.point_range)}, that of the data "
+                f"{list(data.point_range)}; set {key}.point_range and data.init_args.point_range to the same"
+            )
+
+    def configure_optimizers(self) -> Any:
+        left_out = set() if self.train_all else set(parameters_left_untrained_by_the_authors(self.network))
+        parameters = [parameter for name, parameter in self.network.named_parameters() if name not in left_out]
+        betas = (self.cycle.momentum[0], 0.99)
+        optimizer = torch.optim.AdamW(parameters, self.lr, betas=betas, eps=1e-8, weight_decay=self.weight_decay)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise ValueError("Detection: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
+        self.steps = int(steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.cycle.rate(step, self.steps, self.lr) / self.lr
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: LidarBatch, index: int) -> None:
+        momentum = self.cycle.momentum_at(self.trainer.global_step, self.steps)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["betas"] = (momentum, group["betas"][1])
+
+    def training_step(self, batch: LidarBatch, index: int) -> Tensor:
+        terms = self._losses(self._outputs(batch), batch)
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, batch_size=batch.batch_size, prog_bar=name == "loss")
+        return terms["loss"]
+
+    def validation_step(self, batch: LidarBatch, index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: LidarBatch, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: LidarBatch, index: int) -> list[Detections]:
+        """Detections of each frame."""
+        return self.decode(self._outputs(batch))
+
+    def _evaluate(self, batch: LidarBatch, stage: str) -> None:
+        outputs = self._outputs(batch)
+        self.log(f"{stage}/loss", self._losses(outputs, batch)["loss"], batch_size=batch.batch_size)
+        found = self.decode(outputs)
+        for metric in self._metrics():
+            metric.update(batch, found)
+
+    def _outputs(self, batch: LidarBatch) -> Any:
+        return self.network(batch.points, batch.batch_index, batch.batch_size)
+
+    def _losses(self, outputs: Any, batch: LidarBatch) -> dict[str, Tensor]:
+        """Terms by name, and their sum as "loss"."""
+        losses = self.loss(outputs, self._truth(batch))
+        return {"loss": losses.total, **{each.name: getattr(losses, each.name) for each in fields(losses)}}
+
+    def _truth(self, batch: LidarBatch) -> GroundTruth:
+        """The objects that the network can be asked for: their centres are within its range (in training the data sees to that)."""
+        low, high = batch.boxes.new_tensor(self.network.encoder.point_range).split(3)  # type: ignore[union-attr]
+        inside = ((batch.boxes[:, :3] >= low) & (batch.boxes[:, :3] <= high)).all(1)
+        return GroundTruth(batch.boxes[inside], batch.labels[inside], batch.box_batch_index[inside], batch.batch_size)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> None:
+        for number, metric in enumerate(self._metrics()):
+            for name, value in metric.compute().items():
+                is_shown = stage == "val" and number == 0 and name == metric.monitor
+                self.log(f"{stage}/{name}", value, prog_bar=is_shown)
+            metric.reset()
+
+    def _metrics(self) -> list[KittiFrames | Recall]:
+        return list(self.metrics)  # type: ignore[arg-type]
+
+    def description(self) -> dict[str, Any]:
+        decoder = asdict(self.decode)
+        del decoder["grid"]
+        return {"class_names": self.class_names, "decoder": decoder}
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "sensor": self.sensor,
+            "features": self.features,
+            "camera_view_only": self.view_only,
+        }

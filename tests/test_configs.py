@@ -1,0 +1,43 @@
+"""Every configuration that geo3d ships is parsed, and its task, network and data module are built without data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import geo3d.configs
+from geo3d.models import dsvt
+from geo3d.tools.lightning_cli import Cli
+
+FOLDER = Path(geo3d.configs.__file__).parent
+NAMES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_built(name):
+    cli = Cli([name], testing=True)
+    assert any(parameter.requires_grad for parameter in cli.model.network.parameters())
+    assert cli.trainer.max_epochs >= 1
+    if name.startswith("dsvt/"):
+        network, data = cli.model.network, cli.datamodule
+        assert network.encoder.point_range == data.point_range
+        assert network.head.num_classes == len(data.class_names)
+        assert len(cli.model.decode.nms_thresholds) == len(data.class_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("dsvt/waymo_pillar", dsvt.waymo_pillar),
+        ("dsvt/waymo_d512e_voxel", dsvt.waymo_voxel),
+        ("dsvt/nuscenes_pillar", lambda: dsvt.nuscenes_pillar(as_released=True)),
+    ],
+)
+def test_is_the_published_network(name, network):
+    ours, published = Cli([name], testing=True).model.network, network()
+    assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in published.state_dict().items()}
+    for stage, wanted in zip(ours.backbone.stages, published.backbone.stages, strict=True):
+        assert (stage.grid, stage.set_size, stage.windows) == (wanted.grid, wanted.set_size, wanted.windows)
+    assert ours.bev_grid == published.bev_grid
+    assert getattr(ours.head, "decoder", None) is None or ours.head.decoder.wrap
