@@ -2,7 +2,8 @@
 
 MODEL is a packaged name (`geo3d predict --list`) or a weights.safetensors that `geo3d train` wrote. Files are clouds or meshes:
 .ply .pcd .obj .off .stl .glb .npy .npz .txt .xyz .csv .bin .las .laz. A classifier prints the most likely classes; a part segmentor
-writes NAME_parts.ply, coloured by part, for each file.
+writes NAME_parts.ply, coloured by part, for each file. A detector takes LiDAR sweeps (.bin of KITTI, nuScenes or Waymo, .feather of
+Argoverse 2, .npy, .pcd, .ply, .las) and writes NAME_boxes.json, and NAME_boxes.txt in KITTI's format where a calibration is beside.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--top", type=int, default=3, help="classes to print (default: 3)")
     parser.add_argument("--save", type=Path, metavar="PNG", help="render the results into a picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for labelled clouds (default: the current one)")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), help="folder for labelled clouds and boxes (default: the current one)"
+    )
+    parser.add_argument("--score", type=float, default=0.3, help="lowest score of a box that is shown (default: 0.3)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     return parser
@@ -43,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(argv: list[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    from geo3d.tools.predict_boxes import detect
     from geo3d.zoo import load, names
+    from geo3d.zoo.detector import Detector
     from geo3d.zoo.predictors import ShapeClassifier
 
     if arguments.list:
@@ -55,11 +61,11 @@ def _predict(argv: list[str]) -> int:
         if path.exists() and not arguments.overwrite:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
     predictor = load(arguments.model, _device(arguments.device))
-    run = _classify if isinstance(predictor, ShapeClassifier) else _label_parts
+    run = detect if isinstance(predictor, Detector) else _classify if isinstance(predictor, ShapeClassifier) else _label_parts
     results = run(predictor, arguments)  # type: ignore[arg-type]
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
-    if arguments.save:
+    if arguments.save and not isinstance(predictor, Detector):
         print(f"picture: {arguments.save}")
     return 0
 

@@ -15,6 +15,7 @@ Boxes are in the LiDAR frame (x forward, y left, z up), as in all of geo3d. Labe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,6 +31,7 @@ from geo3d.geometry.cameras import Camera, kitti_camera
 
 KittiSplit = Literal["train", "val", "trainval", "test"]
 KITTI_CLASSES = ("Car", "Pedestrian", "Cyclist")
+IMAGE_SIZE = (1242, 375)  # pixels, of most of its images
 SWEEP_FOLDERS = ("velodyne", "velodyne_reduced")
 
 
@@ -147,6 +149,11 @@ def read_kitti_camera(folder: str | Path, frame: str) -> Camera:
         return kitti_camera(p2, r0_rect, tr_velo_to_cam, None if picture is None else image_size(picture))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def with_image_size(camera: Camera) -> Camera:
+    """The camera, with the size of KITTI's images where its own is unknown."""
+    return camera if camera.image_size is not None else replace(camera, image_size=IMAGE_SIZE)
 
 
 def _with_objects(sample: LidarSample, objects: KittiObjects, camera: Camera) -> LidarSample:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
 from geo3d.data.detection import LidarBatch
-from geo3d.data.kitti import KittiDataset
+from geo3d.data.kitti import KittiDataset, with_image_size
 from geo3d.data.kitti_labels import KittiObjects, objects_from_boxes
-from geo3d.geometry.cameras import Camera
 from geo3d.metrics.box_recall import BoxRecall
 from geo3d.metrics.kitti import GRADES, MIN_OVERLAP, KittiAveragePrecision
 from geo3d.models.detection import Detections
 
 MetricName = Literal["kitti", "recall"]
-KITTI_IMAGE = (1242, 375)  # pixels; where a frame has no image, whose size bounds what counts as seen
 
 
 class DetectionMetric(Protocol):
@@ -72,7 +69,7 @@ class KittiFrames(nn.Module):
     def _lines(self, row: int, found: Detections) -> KittiObjects:
         found = found.to("cpu")
         names = [self.frames.class_names[label] for label in found.labels.tolist()]
-        return objects_from_boxes(found.boxes, names, sized(self.frames.camera(row)), found.scores)
+        return objects_from_boxes(found.boxes, names, with_image_size(self.frames.camera(row)), found.scores)
 
 
 class Recall(nn.Module):
@@ -115,8 +112,3 @@ def make_metrics(names: Sequence[MetricName], frames: object) -> list[KittiFrame
 def boxes_by_frame(batch: LidarBatch) -> list[Tensor]:
     """True boxes [K_b, 7 or 9] of each frame."""
     return [batch.boxes[batch.box_batch_index == frame] for frame in range(batch.batch_size)]
-
-
-def sized(camera: Camera) -> Camera:
-    """The camera, with the size of KITTI's images where its own is unknown."""
-    return camera if camera.image_size is not None else replace(camera, image_size=KITTI_IMAGE)
