@@ -12,7 +12,7 @@ from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_for, query_order, squared_distances
 
 NO_ROW = np.iinfo(np.int64).max
-LEAF = 32
+LEAF, BALL_LEAF = 32, 128  # points; in a ball the first points count, which longer leaves hold in order
 CACHED = 20_000  # points that stay in the second cache, so that queries may come in any order
 
 
@@ -23,7 +23,7 @@ def knn(
     rows = torch.full((len(query), k), -1, dtype=torch.int64)
     distances = torch.full((len(query), k), float("inf"), dtype=query.dtype)
     if len(query) and len(points):
-        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=64)
+        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=64, leaf=LEAF)
         is_packed = query.dtype == torch.float32 and len(points) < MAX_ROWS
         run_ranges(
             knn_packed if is_packed else _knn,
@@ -46,7 +46,7 @@ def ball_query(
     rows = torch.full((len(query), k), -1, dtype=torch.int64)
     counts = torch.zeros(len(query), dtype=torch.int64)
     if len(query) and len(points):
-        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=4096)
+        order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=256, leaf=BALL_LEAF)
         run_ranges(
             _ball_query,
             len(query),
@@ -63,13 +63,13 @@ def ball_query(
 
 
 def _plan(
-    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, fewest: int
+    query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, fewest: int, leaf: int
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Trees]:
     """Order of the queries, their ranges and trees of the clouds; clouds below `fewest` points or with few queries get a single leaf."""
     asked = (query_begin.numpy(), query_end.numpy())
     counts = (end - begin).numpy()
     many = (counts > fewest) & (asked[1] - asked[0] > 32)
-    trees = build_trees(points.numpy(), begin.numpy(), end.numpy(), np.where(many, depth_for(counts, LEAF), 0))
+    trees = build_trees(points.numpy(), begin.numpy(), end.numpy(), np.where(many, depth_for(counts, leaf), 0))
     if query.data_ptr() == points.data_ptr() and query.shape == points.shape and torch.equal(query_begin, begin):
         order = trees.rows
     elif not len(counts) or counts.max() < CACHED:
