@@ -31,6 +31,7 @@ if __name__ == "__main__":
         package_data={
             "geo3d": ["py.typed"],
             "geo3d.configs": ["**/*.yaml"],
+            "geo3d.viz": ["web/*"],
             "geo3d.zoo": ["weights/*.safetensors"],
         },
         include_package_data=False,

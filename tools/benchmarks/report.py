@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
+WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # behind the names in the picture
+
+
 @dataclass(frozen=True)
 class Row:
     """One workload as measured.
@@ -87,7 +90,7 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
     from matplotlib import pyplot
 
     rows = [row for row in reports[-1].rows if row.peers]
-    figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.27 * len(rows)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(13, 1.2 + 0.27 * len(rows)), layout="constrained")
     for place, row in enumerate(reversed(rows)):
         for name, (_, ratio) in row.peers.items():
             is_best = name == row.best
@@ -95,11 +98,14 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
                 ratio, place, "o", color="#c1440e" if is_best else "#b8c4d0", markersize=7 if is_best else 5, zorder=2 + is_best
             )
             if is_best:
-                axes.annotate(name, (ratio, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
+                axes.annotate(
+                    name, (ratio, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7, bbox=WHITE
+                )
     axes.axvline(1, color="#2a6f4e", linewidth=1.2)
     axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), [row.title for row in reversed(rows)], fontsize=7)
-    axes.set_xlabel("time of the peer / time of geo3d (right of the line geo3d is faster); the fastest peer in red, by name")
+    axes.set_xlabel("time of the peer over that of geo3d: right of the line geo3d is faster")
+    axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}")
     axes.set_title(f"{reports[-1].machine}, {_threads(reports[-1].threads)}", fontsize=9)
     axes.margins(y=0.01)
     axes.grid(axis="x", color="#e4e8ec")
