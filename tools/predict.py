@@ -89,7 +89,7 @@ def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list
         print(f"{path.name:<{width}}  " + "   ".join(f"{name} {probability:.2f}" for name, probability in top))
         results.append({"file": str(path), "classes": [{"name": name, "probability": value} for name, value in top]})
     if arguments.save:
-        from geo3d.viz.sheets import classification_sheet
+        from geo3d.viz.builders import classification_sheet
 
         titles = [
             f"{path.name}: {score.top(1)[0][0]} {score.top(1)[0][1]:.2f}"
@@ -122,7 +122,7 @@ def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[
         print(f"{path.name}: {parts.category}: {found} points -> {output}")
         results.append({"file": str(path), "category": parts.category, "points": counts, "output": str(output)})
     if arguments.save:
-        from geo3d.viz.sheets import parts_scene, scene_sheet
+        from geo3d.viz.builders import parts_scene, scene_sheet
 
         scenes = [
             parts_scene(parts.points, parts.labels - min(parts.part_names), list(parts.part_names.values()), title=path.name)
