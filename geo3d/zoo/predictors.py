@@ -137,7 +137,7 @@ def predictor_for(network: nn.Module, info: WeightsInfo) -> PointPredictor:
     """
     from geo3d.zoo.detector import Detector
 
-    kinds = {"classification": ShapeClassifier, "detection": Detector, "part_segmentation": PartLabeler}
+    kinds: dict[str, type[Any]] = {"classification": ShapeClassifier, "detection": Detector, "part_segmentation": PartLabeler}
     if info.task not in kinds:
         raise ValueError(f"weights are for the task {info.task!r}; this version of geo3d predicts {', '.join(kinds)}")
     return kinds[info.task](network, info)
