@@ -91,23 +91,26 @@ def _camera(path: Path) -> Camera | None:
 
 
 def _draw(found: FoundObjects, predictor: Detector, picture: Path) -> None:
-    from geo3d.viz import Scene
+    from geo3d.viz.builders import detection_sheet
 
     network: Any = predictor.network
     low, high = torch.tensor(network.encoder.point_range).split(3)
     points = found.sample.points[:, :3]
     points = points[((points >= low) & (points <= high)).all(1)]
+    source = found.sample.source.name
     if not len(points):
-        print(f"{found.sample.source.name}: no points in the network's range, so no picture")
+        print(f"{source}: no points in the network's range, so no picture")
         return
-    scene = Scene(up="z", title=f"{found.sample.source.name}: {', '.join(f'{n} {k}' for n, k in found.counts().items())}")
-    scene.add_points(points, colors="height")
-    scene.add_boxes(
-        found.detections.boxes,
-        labels=found.detections.labels,
+    views = found.sample.cameras
+    detection_sheet(
+        points,
+        picture,
+        size=PICTURE,
+        boxes=found.detections.boxes,
         scores=found.detections.scores,
-        names=found.class_names,
+        names=found.names,
+        images=[view.read() for view in views],
+        cameras=[view.camera for view in views],
+        title=f"{source}: {', '.join(f'{name} {number}' for name, number in found.counts().items())}",
     )
-    scene.add_legend(found.class_names)
-    scene.save(picture, size=PICTURE, views=["top", "driver"])
     print(f"picture: {picture}")
