@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +41,17 @@ def draw_view(
     backdrop = np.broadcast_to(np.array(background, np.float32), (size[1] * factor, size[0] * factor, 3))
     camera, origin, sizes = frame_layers(layers, up, view, (size[0] * factor, size[1] * factor), factor, content)
     return _draw(layers, camera, origin, sizes, AXES[up], factor, backdrop, 1.0)
+
+
+def draw_from(
+    layers: Sequence[Layer], up: str, camera: Camera, origin: np.ndarray, background: tuple[int, int, int]
+) -> np.ndarray:
+    """The picture of a camera that is given, around an origin [3]; [height, width, 3] uint8."""
+    factor = supersampling((camera.width, camera.height))
+    large = replace(camera, focal=camera.focal * factor, width=camera.width * factor, height=camera.height * factor)
+    backdrop = np.broadcast_to(np.array(background, np.float32), (large.height, large.width, 3))
+    sizes = _point_sizes(parts_of(layers, Points), large, origin, factor)
+    return _draw(layers, large, origin, sizes, AXES[up], factor, backdrop, 1.0)
 
 
 def draw_into_image(picture: Picture, layers: Sequence[Layer], up: str, size: tuple[int, int]) -> np.ndarray:

@@ -1,49 +1,102 @@
 """A desktop window, opened by Open3D in a process of its own.
 
 Open3D aborts the whole process where there is no graphics driver; in its own process that becomes an error of one line.
+The window's process asks, a line of JSON on its standard output, and gets a pickled answer on its standard input: scenes by
+number, so that a sequence is never sent as a whole, and pictures and picked points, which the CPU draws and finds, because
+Open3D can wait for ever for a picture from a software driver.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from geo3d.viz.raycast import explain_import_error
-
 
 @dataclass(frozen=True)
-class Part:
-    """vertices [V, 3] float32, colors [V, 3] uint8, normals [V, 3] float32 or None, faces [F, 3] int or None for points."""
+class Shape:
+    """What Open3D draws: vertices [V, 3] around the origin, colors [V, 3] uint8 (of lines: [L, 3]), normals [V, 3] or None.
 
-    name: str
+    `cells` are faces [F, 3], lines [L, 2], or None for points; `size` is the width of points and lines in pixels.
+    """
+
     vertices: np.ndarray
     colors: np.ndarray
     normals: np.ndarray | None
-    faces: np.ndarray | None
-    point_size: float
+    cells: np.ndarray | None
+    size: float
+    opacity: float = 1.0
+    lit: bool = True
+
+
+@dataclass(frozen=True)
+class WindowLayer:
+    """A line of the list of layers: its shapes, and texts at anchors [3]."""
+
+    name: str
+    shapes: tuple[Shape, ...]
+    texts: tuple[tuple[str, tuple[float, float, float]], ...]
+    visible: bool
+
+
+@dataclass(frozen=True)
+class WindowScene:
+    """One scene of a window: title, layers, and names with colours for the legend."""
+
+    title: str
+    layers: tuple[WindowLayer, ...]
+    legend: tuple[tuple[str, tuple[int, int, int]], ...]
 
 
 @dataclass(frozen=True)
 class Window:
-    """What to show, and from where; colours of the background are 0..1."""
+    """What a window shows at first; the camera is around the `origin` that was subtracted from all positions.
 
-    parts: tuple[Part, ...]
+    `actions` are done one after another as if a user did them, for tests: "next", "previous", "hide NAME", "show NAME",
+    "pick X Y", "picture PATH", "quit".
+    """
+
     title: str
+    count: int
     size: tuple[int, int]
     background: tuple[float, float, float]
     eye: np.ndarray
     target: np.ndarray
     up: np.ndarray
+    fov_deg: float
+    origin: np.ndarray
+    actions: tuple[str, ...] = ()
 
 
-def show_window(window: Window) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What the window asks for: "scene", "picture" (to `path`, or a free name) or "pick" (what is at a pixel).
+
+    `pose` [4, 4] is that of the camera (x right, y up, z backward) around the origin; `size` is that of the 3D view.
+    """
+
+    ask: str
+    index: int
+    hidden: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    pose: tuple[tuple[float, ...], ...] = ()
+    pixel: tuple[int, int] = (0, 0)
+    path: str | None = None
+
+
+def show_window(window: Window, answer: Callable[[Request], WindowScene | str]) -> None:
     """Shows a window and waits until it is closed.
+
+    Args:
+        window: size, camera and number of scenes.
+        answer: makes the scene of an index from 0 to `window.count` - 1, or does what is asked and says what happened.
 
     Raises:
         RuntimeError: no display, or Open3D cannot open a window; the message says what is missing.
@@ -52,10 +105,31 @@ def show_window(window: Window) -> None:
         raise RuntimeError(
             "no display to open a window on (DISPLAY is not set); save a picture instead: scene.save('picture.png')"
         )
-    code = f"import sys; sys.path[:] = {sys.path!r}; from geo3d.viz.window import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(window), capture_output=True)
-    if done.returncode:
-        raise RuntimeError(explain_failure(done.returncode, done.stderr.decode(errors="replace")))
+    code = f"import sys; sys.path[:] = {sys.path!r}; from geo3d.viz.window_app import main; main()"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            _send(process, window)
+            for line in process.stdout:
+                _send(process, answer(Request(**json.loads(line))))
+        finally:
+            process.stdin.close()
+            process.stdout.close()
+            status = process.wait()
+        log.seek(0)
+        if status:
+            raise RuntimeError(explain_failure(status, log.read().decode(errors="replace")))
+
+
+def _send(process: subprocess.Popen[bytes], message: Window | WindowScene | str) -> None:
+    """To the window's process; one that has ended explains itself by its status and log."""
+    assert process.stdin is not None
+    try:
+        process.stdin.write(pickle.dumps(message))
+        process.stdin.flush()
+    except (BrokenPipeError, OSError):
+        pass
 
 
 def explain_failure(code: int, log: str) -> str:
@@ -66,56 +140,3 @@ def explain_failure(code: int, log: str) -> str:
         return "Open3D could not open a window on this display; save a picture instead: scene.save('picture.png')"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return f"Open3D's window ended with code {code}: {lines[-1] if lines else 'no message'}"
-
-
-def main() -> None:
-    """The window's process: reads a pickled Window from standard input."""
-    window: Window = pickle.load(sys.stdin.buffer)
-    try:
-        from open3d.visualization import draw
-    except ImportError as error:
-        sys.exit(explain_import_error(error))
-    draw(
-        [{"name": part.name, "geometry": _geometry(part), "material": _material(part)} for part in window.parts],
-        title=window.title,
-        width=window.size[0],
-        height=window.size[1],
-        bg_color=(*window.background, 1.0),
-        eye=window.eye,
-        lookat=window.target,
-        up=window.up,
-        field_of_view=30.0,
-        show_skybox=False,
-    )
-    sys.stdout.flush()
-    os._exit(0)  # Open3D's own shutdown can abort
-
-
-def _geometry(part: Part) -> Any:
-    """The part as Open3D's point cloud or triangle mesh."""
-    from open3d import geometry, utility
-
-    def vectors(values: np.ndarray) -> Any:
-        return utility.Vector3dVector(values.astype(np.float64))
-
-    if part.faces is None:
-        cloud = geometry.PointCloud(vectors(part.vertices))
-        cloud.colors = vectors(part.colors / 255)
-        if part.normals is not None:
-            cloud.normals = vectors(part.normals)
-        return cloud
-    mesh = geometry.TriangleMesh(vectors(part.vertices), utility.Vector3iVector(part.faces.astype(np.int32)))
-    mesh.vertex_colors = vectors(part.colors / 255)
-    if part.normals is not None:
-        mesh.vertex_normals = vectors(part.normals)
-    return mesh
-
-
-def _material(part: Part) -> Any:
-    """Shader and point size of a part."""
-    from open3d.visualization.rendering import MaterialRecord
-
-    material = MaterialRecord()
-    material.shader = "defaultUnlit" if part.normals is None else "defaultLit"
-    material.point_size = max(part.point_size, 1.0)
-    return material
