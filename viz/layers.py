@@ -58,6 +58,11 @@ class Labels:
     texts: tuple[str, ...]
     colors: np.ndarray
 
+    def anchors(self, up: np.ndarray) -> np.ndarray:
+        """[K, 3] on the middle of the upper side of what they name; for up [3]."""
+        middle = self.around.mean(axis=1)
+        return middle + ((self.around @ up).max(axis=1) - middle @ up)[:, None] * up
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:

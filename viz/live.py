@@ -210,9 +210,7 @@ class LiveView:
             )
         if isinstance(part, Picture):
             return []  # in the panel
-        up = AXES[self._scenes[self._index].up]
-        anchors = part.around.mean(axis=1)  # the middle, then up to the top
-        anchors += ((part.around @ up).max(axis=1) - anchors @ up)[:, None] * up
+        anchors = part.anchors(AXES[self._scenes[self._index].up])
         return [
             scene.add_label(f"{name}/{k}", text, position=anchor - self._origin, anchor="bottom-center", visible=on)
             for k, (text, anchor) in enumerate(zip(part.texts, anchors, strict=True))
