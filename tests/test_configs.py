@@ -41,3 +41,26 @@ def test_is_the_published_network(name, network):
         assert (stage.grid, stage.set_size, stage.windows) == (wanted.grid, wanted.set_size, wanted.windows)
     assert ours.bev_grid == published.bev_grid
     assert getattr(ours.head, "decoder", None) is None or ours.head.decoder.wrap
+
+
+NETWORK = "--model.init_args.network.init_args"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"{NETWORK}.voxel_size=[0.4,0.4,4.0]"], "point_range 0 to 69.12 in x is 172.8 voxels of 0.4"),
+        ([f"{NETWORK}.voxel_size=[0.32,0.32,2.0]"], "the strides leave 2 of 2 voxels in z"),
+        ([f"{NETWORK}.point_range=[0,-40.32,-3,69.76,40.32,1]"], "the map has 218 cells in x, .* end the range in x at 70.4 m"),
+        (["--model.init_args.decoder.nms=2"], "CenterDecoder has no option 'nms'"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Cli(["dsvt/kitti_pillar", *arguments], testing=True)
+    assert "\n" not in str(error.value) and "Namespace" not in str(error.value)
+
+
+def test_options_of_the_decoder_are_changed_one_by_one():
+    decoder = Cli(["dsvt/kitti_pillar", "--model.init_args.decoder.score_threshold=0.2"], testing=True).model.decode
+    assert decoder.score_threshold == 0.2 and decoder.nms_thresholds == [0.2, 0.2, 0.2]

@@ -40,7 +40,7 @@ class Cli(LightningCLI):
         _hide_noise()
         try:
             self._parse_and_build(arguments)
-        except argparse.ArgumentError as error:
+        except (argparse.ArgumentError, ValueError) as error:
             raise ValueError(_short(str(error))) from None
 
     def _parse_and_build(self, arguments: list[str]) -> None:

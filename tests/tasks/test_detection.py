@@ -112,8 +112,8 @@ def test_learns_a_scene_and_finds_its_boxes(root):
     batch = next(iter(module.val_dataloader()))
     optimizer = torch.optim.AdamW(task.network.parameters(), 3e-3)
     losses = []
-    for step in range(100):
-        optimizer.param_groups[0]["lr"] = OneCycle(0.3, 10).rate(step, 100, 6e-3)
+    for step in range(70):
+        optimizer.param_groups[0]["lr"] = OneCycle(0.3, 10).rate(step, 70, 6e-3)
         terms = task._losses(task._outputs(batch), batch)
         losses.append(float(terms["loss"].detach()))
         assert losses[-1] == pytest.approx(sum(float(v.detach()) for n, v in terms.items() if n != "loss"), rel=1e-5)

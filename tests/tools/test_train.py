@@ -67,7 +67,7 @@ def test_train_resume_and_test(task, tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "expected a configuration"),
-        (["risurconv/nothing"], "no configuration risurconv/nothing; geo3d ships risurconv/"),
+        (["risurconv/nothing"], "no configuration risurconv/nothing; geo3d ships dsvt/"),
         (["risurconv/modelnet40"], "no folder data/modelnet40_normal_resampled"),
         (["risurconv/modelnet40", "--model.lr", "fast"], "lr"),
         (["risurconv/modelnet40", "--model.init_args.network.init_args.wings", "2"], "wings"),
