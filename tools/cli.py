@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 TOOLS = {
     "predict": "run a packaged or own model on files",
+    "view": "look at files and data sets, in a window, a picture or a browser",
     "demo": "see it work on sample shapes",
     "train": "train a model from a YAML",
     "test": "evaluate a model and print its metrics",

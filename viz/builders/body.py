@@ -54,7 +54,8 @@ def body_scene(
     if errors is not None and vertices is None:
         raise ValueError("body_scene: errors need vertices and faces")
     scene = Scene(up=up, title=title)
-    names, colors = [], []
+    shown: list[str] = []
+    colors: list[Any] = []
     if scan is not None:
         array = as_array(scan)
         normals = array[:, 3:6] if array.ndim == 2 and array.shape[1] == 6 else None
@@ -64,18 +65,21 @@ def body_scene(
             cloud = cloud - (1.1 * np.ptp(cloud, axis=0)[0] + cloud[:, 0].min() - as_array(other)[:, 0].min(), 0, 0)
         around = other is not None and not beside
         scene.add_points(cloud, normals=normals, colors=SCAN, size=2.0 if around else None, name="scan")
-        names, colors = [*names, "scan"], [*colors, SCAN]
+        shown.append("scan")
+        colors.append(SCAN)
     if vertices is not None:
         if errors is None:
             scene.add_mesh(vertices, faces, colors=MESH, name="mesh")
-            names, colors = [*names, "fitted mesh"], [*colors, MESH]
+            shown.append("fitted mesh")
+            colors.append(MESH)
         else:
             _add_mesh_with_errors(scene, vertices, faces, errors, error_limits)
     if joints is not None:
         scene.add_skeleton(joints, bones, colors=SKELETON, hidden=0.8, width=4.0, joint_size=8.0, name="skeleton")
-        names, colors = [*names, "skeleton"], [*colors, SKELETON]
-    if len(names) > 1 or (names and errors is not None):
-        scene.add_legend(names, np.array(colors))
+        shown.append("skeleton")
+        colors.append(SKELETON)
+    if len(shown) > 1 or (shown and errors is not None):
+        scene.add_legend(shown, np.array(colors))
     return scene
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geo3d.geometry.cameras import Camera
 from geo3d.viz import pictures
-from geo3d.viz.boxes import UNIT_CORNERS, placed
 from geo3d.viz.camera import View
 from geo3d.viz.colors import PALETTE, as_array, by_label, by_value
 from geo3d.viz.handle import Handle
 from geo3d.viz.scene import Scene
 
+if TYPE_CHECKING:
+    from geo3d.geometry.cameras import Camera
+
 PREDICTED, TRUE = (213, 94, 0), (0, 114, 178)  # vermilion and blue, which most colour-blind eyes keep apart
 COLORMAP = "bone"  # of the points: boxes in colour stand out from them
 SHARE_IN_VIEW = 0.9  # of the points; a sweep's last few are far away
+MOST_TEXTS = 16  # boxes; among more, texts hide what they name, and the legend has to do
 FARTHEST_BOX = 80.0  # metres from the middle of the points: farther ones may leave the views
 
 
@@ -68,7 +70,7 @@ def detection_scene(
     overlay: list[Handle] = []
     if true_boxes is not None:
         looks = {"colors": TRUE, "hidden": 0.3} if both else _class_looks(scene, true_names, len(true_boxes), TRUE)
-        texts = None if both else true_names  # the class is written once, at the predicted box
+        texts = None if both else _texts(true_names, None, len(true_boxes))  # written once, at the predicted box
         overlay.append(scene.add_boxes(true_boxes, texts=texts, name="true boxes", **looks))
     if boxes is not None:
         looks = {"colors": PREDICTED} if both else _class_looks(scene, names, len(boxes), PREDICTED)
@@ -79,17 +81,18 @@ def detection_scene(
     return scene
 
 
-def detection_views(points: Any, *boxes: Any) -> dict[str, View]:
+def detection_views(points: Any, *boxes: Any, forward_deg: float = 0.0) -> dict[str, View]:
     """Views of a sweep: "bird", from above with the driving direction up, and "driver", from behind; all near boxes are in both.
 
     Args:
         points: [N, 3 or more].
         boxes: [K, 7 or more] each; None is left out.
+        forward_deg: where the car drives, counter-clockwise from +x; 90 for nuScenes as published.
     """
+    from geo3d.geometry.boxes import box_corners  # loads torch
+
     array = as_array(points)[:, :3].astype(np.float64)
-    corners = [
-        placed(as_array(each).astype(np.float64)[:, :7], UNIT_CORNERS).reshape(-1, 3) for each in boxes if each is not None
-    ]
+    corners = [box_corners(as_array(each).astype(np.float64)).reshape(-1, 3) for each in boxes if each is not None]
     if not len(array):
         array = np.concatenate([*corners, np.zeros((1, 3))])
     middle = np.median(array, axis=0)
@@ -99,7 +102,10 @@ def detection_views(points: Any, *boxes: Any) -> dict[str, View]:
     content = np.concatenate([shown, *near])
     low, high = content.min(axis=0) - 0.5, content.max(axis=0) + 0.5
     frame = (tuple(low.tolist()), tuple(high.tolist()))
-    return {"bird": View(180, 90, fov_deg=15, frame=frame), "driver": View(180, 28, fov_deg=40, frame=frame)}
+    return {
+        "bird": View(180 + forward_deg, 90, fov_deg=15, frame=frame),
+        "driver": View(180 + forward_deg, 28, fov_deg=40, frame=frame),
+    }
 
 
 def detection_sheet(points: Any, path: str | Path, *, size: tuple[int, int] = (1600, 900), **content: Any) -> Path:
@@ -142,13 +148,13 @@ def _class_looks(scene: Scene, names: Sequence[str] | None, count: int, plain: t
 
 
 def _texts(names: Sequence[str] | None, scores: Any, count: int) -> list[str] | None:
-    """Class and score of each box."""
-    if names is None and scores is None:
-        return None
+    """Class and score of each box, unless there are too many to read."""
     words = [""] * count if names is None else [str(name) for name in names]
     numbers = [""] * count if scores is None else [f"{score:.2f}" for score in as_array(scores).reshape(-1)]
     if len(words) != count or len(numbers) != count:
         raise ValueError(f"names and scores must be as many as the {count} boxes, got {len(words)} and {len(numbers)}")
+    if count > MOST_TEXTS or (names is None and scores is None):
+        return None
     return [f"{word} {number}".strip() for word, number in zip(words, numbers, strict=True)]
 
 

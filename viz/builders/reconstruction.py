@@ -123,7 +123,7 @@ def voxel_surface(voxels: Any, threshold: float = 0.5) -> tuple[np.ndarray, np.n
     padded = np.pad(grid.astype(np.float32), 1, constant_values=empty)
     if not (padded > threshold).any():
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    mesh = TriangleMesh.create_isosurfaces(core.Tensor(np.ascontiguousarray(padded)), [threshold])
+    mesh = TriangleMesh.create_isosurfaces(core.Tensor.from_numpy(np.ascontiguousarray(padded)), [threshold])
     return mesh.vertex.positions.numpy().astype(np.float64) - 0.5, mesh.triangle.indices.numpy().astype(np.int64)
 
 

@@ -1,0 +1,222 @@
+"""`geo3d view`: what it opens, the files it writes, and one line with exit code 2 for what it cannot open."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geo3d.data.binvox import write_binvox
+from geo3d.data.files import write_ply
+from geo3d.data.kitti import read_kitti_frame
+from geo3d.tools import cli, view
+from geo3d.tools.viewing import Options, open_paths
+from geo3d.tools.viewing.predictions import read_predictions
+from geo3d.tools.viewing.samples import Scenes
+
+SMALL = ["--size", "320", "240"]
+
+
+@pytest.fixture
+def clouds(tmp_path) -> Path:
+    """A folder with a sweep, a cloud, voxels and an image."""
+    folder = tmp_path / "mixed"
+    (folder / "deeper").mkdir(parents=True)
+    points = np.random.default_rng(0).uniform(-1, 1, (200, 4)).astype("<f4")
+    points.tofile(folder / "deeper" / "sweep.bin")
+    write_ply(folder / "cloud.ply", points[:, :3])
+    write_binvox(folder / "grid.binvox", np.ones((2, 2, 2), bool))
+    Image.new("RGB", (20, 10)).save(folder / "texture.png")
+    return folder
+
+
+def test_lists_and_steps_through_a_folder(clouds, capsys):
+    assert cli.main(["view", str(clouds), "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["cloud.ply", "sweep.bin", "grid.binvox"]  # images beside clouds are left out
+    samples = open_paths([clouds], Options())
+    turned = samples.from_index(2)
+    assert turned.names == ("grid.binvox", "cloud.ply", "sweep.bin") and turned[0].scene.title == "grid.binvox"
+    assert [scene.title for scene in Scenes(samples)] == ["cloud.ply", "sweep.bin", "grid.binvox"]
+    assert Scenes(samples)[-1].title == "grid.binvox" and len(Scenes(samples)[:2]) == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".html", ".glb", ".ply"])
+def test_saves(clouds, suffix, tmp_path, capsys):
+    path = tmp_path / f"out{suffix}"
+    assert view.main([str(clouds / "cloud.ply"), "--save", str(path), *SMALL]) == 0
+    assert path.stat().st_size > 500 and f"cloud.ply: {path}" in capsys.readouterr().out
+    assert view.main([str(clouds / "cloud.ply"), "--save", str(path), *SMALL]) == 2
+    assert "exists; choose another name, or --overwrite" in capsys.readouterr().err
+
+
+def test_pages_hold_all_samples_unless_one_is_named(clouds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert view.main([str(clouds), "--html"]) == 0
+    assert (tmp_path / "mixed.html").read_text().count('class="frame"') == 3
+    assert view.main([str(clouds), "--html", "--index", "1", "--overwrite"]) == 0
+    assert (tmp_path / "mixed.html").read_text().count('class="frame"') == 1
+
+
+def test_without_a_display(clouds, monkeypatch, capsys):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert view.main([str(clouds)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no display") and "--save" in error and "--html" in error and error.count("\n") == 1
+
+
+def test_a_window_gets_the_samples(clouds, monkeypatch, capsys):
+    """The keys of the window step through what `show_scenes` is given."""
+    shown = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("geo3d.viz.desktop.show_scenes", lambda scenes, **looks: shown.append((scenes, looks)))
+    assert view.main([str(clouds), "--index", "1", "--view", "top"]) == 0
+    [(scenes, looks)] = shown
+    assert len(scenes) == 3 and scenes[0].title == "sweep.bin" and scenes[2].title == "cloud.ply" and looks["view"] == "top"
+    assert "3 " in capsys.readouterr().out
+
+
+BAD = {
+    "none.ply": (None, "no such file or folder"),
+    "notes.docx": (b"x", "unknown kind '.docx'"),
+    "empty.bin": (b"", "empty"),
+    "short.bin": (b"\0" * 17, "rows of 4 float32"),
+    "text.binvox": (b"text", "starts with #binvox"),
+    "no.png": (b"text", "expected an image"),
+    "no.json": (b"{", "expected JSON"),
+    "other.json": (b'{"a": 1}', "without 'boxes'"),
+    "lost.json": (b'[{"file": "gone.bin", "boxes": []}]', "no gone.bin, whose boxes it holds"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(name, tmp_path, capsys):
+    content, message = BAD[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert view.main([str(tmp_path / name), "--save", str(tmp_path / "out.png")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--index", "3", "--save", "a.png"], "--index 3: expected 0..2"),
+        (["--save", "a.docx"], "ends in"),
+        (["--view", "side", "--save", "a.png"], "view must be"),
+        (["--up", "w", "--save", "a.png"], "up must be"),
+        (["--predictions", "none", "--save", "a.png"], "none: no such file or folder"),
+    ],
+)
+def test_bad_arguments(arguments, message, clouds, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert view.main([str(clouds), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_empty_folder(tmp_path, capsys):
+    assert view.main([str(tmp_path), "--save", f"{tmp_path}/a.png"]) == 2
+    assert "nothing to look at in it" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kitti(samples, tmp_path) -> Path:
+    """A KITTI folder with one small frame."""
+    source, folder = samples / "kitti" / "training", tmp_path / "kitti" / "training"
+    for name in ("velodyne_reduced", "image_2", "calib", "label_2"):
+        (folder / name).mkdir(parents=True)
+        for path in (source / name).glob("000008.*"):
+            shutil.copy(path, folder / name)
+    return folder.parent
+
+
+def test_predictions_lie_over_kitti(kitti, tmp_path):
+    """As JSON in both of its layouts, and as label files."""
+    sample = read_kitti_frame(kitti / "training", "000008")
+    boxes = sample.boxes.double().numpy()
+    scores = np.linspace(0.2, 0.9, len(boxes))
+    file = str(kitti / "training" / "velodyne_reduced" / "000008.bin")
+    columns = [{"file": file, "boxes": boxes.tolist(), "names": sample.names, "scores": scores.tolist()}]
+    rows = zip(sample.names, scores.tolist(), boxes.tolist(), strict=True)
+    objects = [{"file": file, "boxes": [{"name": name, "score": score, "box": box} for name, score, box in rows]}]
+    for number, content in enumerate((columns, objects)):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(content))
+        predictions = read_predictions(path)
+        np.testing.assert_allclose(predictions.of(sample).boxes, boxes)
+        for opened in ([kitti], [path]):
+            scene = open_paths(opened, Options(predictions=predictions, min_score=0.5))[0].scene
+            assert len(scene.layers["predicted boxes"].parts[0].segments) == 14 * (scores >= 0.5).sum()
+            assert list(scene.legend) == ["predicted", "true"]
+    labels = read_predictions(kitti / "training" / "label_2").of(sample)
+    assert set(labels.names) == {"Car"} and (labels.scores == 1).all()
+    np.testing.assert_allclose(labels.boxes, boxes, atol=1e-5)
+
+
+def test_kitti_picture(kitti, tmp_path):
+    path = tmp_path / "street.png"
+    assert view.main([str(kitti), "--save", str(path), "--size", "640", "360"]) == 0
+    assert Image.open(path).size == (640, 360)
+
+
+FAMILIES = {
+    "kitti": 6,
+    "nuscenes": 1,
+    "argoverse2": 2,
+    "semantickitti": 2,
+    "semantickitti_clip": 1,
+    "waymo_kitti_format": 1,
+    "modelnet10": 5,
+    "modelnet40_normal_resampled": 8,
+    "shapenet_r2n2": 4,
+    "shapenet_r2n2/ShapeNetRendering/03001627/chair_a": 1,
+    "freihand": 4,
+    "interhand2.6m": 2,
+    "rhd": 2,
+    "onehand10k": 1,
+    "handmesh_real": 10,
+    "hands_in_the_wild": 7,
+    "body_scan": 3,
+    "generic": 12,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sample_families_open(family, samples):
+    if family == "argoverse2":
+        pytest.importorskip("pyarrow", reason="reads Argoverse 2")
+    if family == "generic":
+        pytest.importorskip("laspy", reason="reads .las")
+    opened = open_paths([samples / family], Options())
+    assert len(opened) == FAMILIES[family]
+    sample = opened[0]
+    sample.scene.check_content()
+    assert sample.scene.title and sample.view in sample.views
+
+
+def test_labelled_points(samples):
+    scene = open_paths([samples / "semantickitti_clip"], Options())[0].scene
+    assert list(scene.legend) == [f"label {number}" for number in (0, 50, 52, 70, 71, 80)]
+
+
+def test_freihand_as_published(samples, tmp_path):
+    """training_K, _xyz and _verts beside the images; a later version of an image has the row of the first."""
+    (tmp_path / "training" / "rgb").mkdir(parents=True)
+    for name in ("00000000.jpg", "00000003.jpg"):
+        shutil.copy(samples / "freihand/training/rgb/00017620.jpg", tmp_path / "training" / "rgb" / name)
+    generator = np.random.default_rng(0)
+    matrix = [[480.0, 0, 112], [0, 480, 112], [0, 0, 1]]
+    joints = (generator.normal(size=(3, 21, 3)) * 0.05 + (0, 0, 0.7)).tolist()
+    for name, rows in (("K", [matrix] * 3), ("xyz", joints), ("verts", joints)):
+        (tmp_path / f"training_{name}.json").write_text(json.dumps(rows))
+    opened = open_paths([tmp_path], Options())
+    assert opened.names == ("00000000", "00000003")
+    assert set(opened[1].scene.layers) == {"skeleton", "image_1", "vertices"}
+    np.testing.assert_allclose(opened[1].scene.layers["skeleton"].parts[1].positions, joints[0])
