@@ -35,7 +35,8 @@ class Clouds(NamedTuple):
 
 
 def make_clouds(name: str | tuple[int, ...], seed: int = 0) -> Clouds:
-    """Clouds of a case, or of so many points each, on a lattice of eighths, so that equal distances and copies of points happen and sums are exact."""
+    """Clouds of a case, or of so many points each, on a lattice of eighths, so that there are equal distances and
+    copies of points, and sums are exact."""
     counts = torch.tensor(CASES[name] if isinstance(name, str) else name, dtype=torch.int64)
     generator = torch.Generator().manual_seed(seed)
     points = torch.randint(-12, 13, (int(counts.sum()), 3), generator=generator) / 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ def write_labels(
     height, width = picture.shape[:2]
     canvas = Image.fromarray(picture)
     draw, size = ImageDraw.Draw(canvas), max(10, round(0.52 * text_size(width, height)))
-    letters, taken = font(size), []
+    letters = font(size)
+    taken: list[Any] = []
     for around, text, color in sorted(texts, key=lambda item: camera.to_camera(item[0])[:, 2].mean()):
         if (camera.to_camera(around)[:, 2] <= 0).all():
             continue

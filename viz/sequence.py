@@ -91,9 +91,9 @@ class SceneSequence:
             raise ValueError(
                 f"{what} goes to and fro, so it needs scenes with len() and [], such as a list; got {type(self.scenes).__name__}"
             )
-        if len(self.scenes) == 0:
-            raise ValueError("expected at least one scene, got none")
         scenes: AnySequence[Scene] = self.scenes  # type: ignore[assignment]
+        if len(scenes) == 0:
+            raise ValueError("expected at least one scene, got none")
         return scenes
 
     def framed(self) -> tuple[Iterator[Scene], np.ndarray]:

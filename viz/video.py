@@ -82,17 +82,18 @@ def _open_writer(path: str, size: tuple[int, int], fps: float) -> Any:
     """OpenCV's writer for the best codec that it has."""
     import cv2
 
-    level = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
-    if level is not None:
-        cv2.setLogLevel(0)  # a codec that is not there is no news
+    set_level = getattr(cv2, "setLogLevel", None)  # the type stubs of OpenCV lack it
+    level = getattr(cv2, "getLogLevel", int)()
+    if set_level:
+        set_level(0)  # a codec that is not there is no news
     try:
         for codec in CODECS:
             writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
             if writer.isOpened():
                 return writer
     finally:
-        if level is not None:
-            cv2.setLogLevel(level)
+        if set_level:
+            set_level(level)
     raise RuntimeError("this OpenCV writes no .mp4; pip install opencv-python-headless brings one that does, or save a .gif")
 
 

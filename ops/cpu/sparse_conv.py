@@ -6,6 +6,8 @@ output rows that one thread owns, kernel cell by kernel cell, so the result does
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -22,7 +24,13 @@ PAIRS = 64  # pairs of rows that stay in the first cache while all tiles of a we
 
 
 def sparse_conv_cells(
-    coords: Tensor, out_shape: list[int], kernel: list[int], up: list[int], down: list[int], shift: list[int], step: list[int]
+    coords: Tensor,
+    out_shape: Sequence[int],
+    kernel: Sequence[int],
+    up: Sequence[int],
+    down: Sequence[int],
+    shift: Sequence[int],
+    step: Sequence[int],
 ) -> Tensor:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv_cells`."""
     rows = coords.numpy()
@@ -34,18 +42,20 @@ def sparse_conv_cells(
 def sparse_conv_tables(
     coords: Tensor,
     out_coords: Tensor,
-    out_shape: list[int],
-    kernel: list[int],
-    up: list[int],
-    down: list[int],
-    shift: list[int],
-    step: list[int],
+    out_shape: Sequence[int],
+    kernel: Sequence[int],
+    up: Sequence[int],
+    down: Sequence[int],
+    shift: Sequence[int],
+    step: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv_tables`."""
     size = kernel[0] * kernel[1] * kernel[2]
     sources, targets = np.full((size, len(out_coords)), -1, np.int32), np.full((size, len(coords)), -1, np.int32)
     # an input and an output that meet through a kernel cell meet the other way round through the opposite one
-    is_mirrored = up == down == [1, 1, 1] and all(2 * a == b * (1 - k) for a, b, k in zip(shift, step, kernel, strict=True))
+    is_mirrored = list(up) == list(down) == [1, 1, 1] and all(
+        2 * a == b * (1 - k) for a, b, k in zip(shift, step, kernel, strict=True)
+    )
     is_mirrored &= coords.data_ptr() == out_coords.data_ptr() and coords.shape == out_coords.shape
     order = _ascending_order(coords.numpy())
     out_order = order if is_mirrored else _ascending_order(out_coords.numpy())
@@ -102,7 +112,7 @@ def _panels(weight: np.ndarray) -> np.ndarray:
     return panels
 
 
-def _arrays(*lists: list[int]) -> list[np.ndarray]:
+def _arrays(*lists: Sequence[int]) -> list[np.ndarray]:
     return [np.array(values, np.int64) for values in lists]
 
 

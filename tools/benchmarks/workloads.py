@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +30,10 @@ class Workload:
     op: str
     title: str
     ours: Callable[[], Any]
-    peers: dict[str, Callable[[], Any]]
+    peers: Mapping[str, Callable[[], Any]]
     num_bytes: float = 0
     operations: float = 0
-    agree: dict[str, Callable[[Any], Tensor]] = field(default_factory=dict)
+    agree: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
 
     def check(self) -> None:

@@ -115,7 +115,7 @@ class PointLayer(nn.Module):
         """points [P, C_p]; shared [V, C_s] and voxel [P], the row of shared that continues each point -> [P, channels]."""
         width = points.shape[1]
         mixed = F.linear(points, self.linear.weight[:, :width])
-        if shared is not None:
+        if shared is not None and voxel is not None:
             # the layer is linear, so what is shared is mixed once per voxel and not once per point
             mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), voxel)
         return self.norm(mixed).relu()
