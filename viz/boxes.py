@@ -11,14 +11,9 @@ from geo3d.viz.colors import as_array, as_colors, by_label
 from geo3d.viz.layers import Labels, Layer, Lines, Mesh, Part, check_between
 
 BOX_COLOR = (0, 114, 178)
-# Corners in units of half the box: the bottom counter-clockwise from rear right seen from above, then the top likewise.
-UNIT_CORNERS = np.array([(x, y, z) for z in (-1, 1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], dtype=np.float64)
-EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
-FACES = np.array(
-    [(0, 2, 1), (0, 3, 2), (4, 5, 6), (4, 6, 7), (0, 1, 5), (0, 5, 4), (1, 2, 6), (1, 6, 5), (2, 3, 7), (2, 7, 6), (3, 0, 4), (3, 4, 7)]
-)  # fmt: skip
-# The mark of the heading: an arrowhead on the roof whose tip is the middle of the front edge.
-HEADING = np.array([[(0.2, -1, 1), (1, 0, 1)], [(0.2, 1, 1), (1, 0, 1)]], dtype=np.float64)
+FACES = np.array([(0, 2, 1), (0, 3, 2), (4, 5, 6), (4, 6, 7)] + [
+    face for k in range(4) for face in ((k, (k + 1) % 4, (k + 1) % 4 + 4), (k, (k + 1) % 4 + 4, k + 4))
+])  # of the corners of `box_corners`, seen from outside counter-clockwise  # fmt: skip
 
 
 def boxes_layer(
@@ -35,6 +30,8 @@ def boxes_layer(
     heading: bool,
 ) -> Layer:
     """See `Scene.add_boxes`."""
+    from geo3d.geometry.boxes import EDGES, box_corners  # loads torch
+
     array = _checked(boxes)
     check_between(width, "width", 0, 64, " pixels")
     check_between(fill, "fill", 0, 1)
@@ -46,9 +43,9 @@ def boxes_layer(
         _check_rows(rgb, array, "labels")
     else:
         rgb = as_colors(BOX_COLOR, len(array))
-    marks = placed(array, HEADING.reshape(-1, 3)).reshape(-1, 2, 3) if heading else np.empty((0, 2, 3))
-    corners = placed(array, UNIT_CORNERS)
-    segments = np.concatenate([corners[:, EDGES].reshape(-1, 2, 3), marks])
+    corners = box_corners(array)
+    marks = _headings(corners) if heading else np.empty((0, 2, 3))
+    segments = np.concatenate([corners[:, np.array(EDGES)].reshape(-1, 2, 3), marks])
     line_colors = np.concatenate([np.repeat(rgb, 12, axis=0), np.repeat(rgb, len(marks) // max(len(array), 1), axis=0)])
     parts: tuple[Part, ...] = (Lines(segments, line_colors, width, 1.0, hidden),)
     if fill and len(array):
@@ -61,14 +58,11 @@ def boxes_layer(
     return Layer("boxes", parts)
 
 
-def placed(boxes: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """Points [P, 3] in units of half the box, x forward, in each box [K, 7] -> [K, P, 3]."""
-    scaled = local[None] * boxes[:, None, 3:6] / 2
-    cos, sin = np.cos(boxes[:, 6:7]), np.sin(boxes[:, 6:7])
-    turned = np.stack(
-        [cos * scaled[..., 0] - sin * scaled[..., 1], sin * scaled[..., 0] + cos * scaled[..., 1], scaled[..., 2]], -1
-    )
-    return turned + boxes[:, None, :3]
+def _headings(corners: np.ndarray) -> np.ndarray:
+    """[2K, 2, 3] arrowheads on the roofs, whose tips are the middles of the front edges, of corners [K, 8, 3]."""
+    tips = (corners[:, 4] + corners[:, 7]) / 2
+    sides = [0.6 * corners[:, front] + 0.4 * corners[:, rear] for front, rear in ((4, 5), (7, 6))]
+    return np.stack([np.stack([side, tips], axis=1) for side in sides], axis=1).reshape(-1, 2, 3)
 
 
 def _checked(boxes: Any) -> np.ndarray:
