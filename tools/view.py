@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-score", type=float, default=0.3, help="leave out predicted boxes below (default: 0.3)")
     parser.add_argument("--view", help="corner, front, back, left, right, top or driver (default: fits the kind of data)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="of pictures and windows, in pixels")
-    parser.add_argument("--up", help="the axis that points up: x, y, z, -x, -y or -z (default: guessed by kind of file)")
+    parser.add_argument("--up", help="the axis that points up: x, y, z, or with a minus, as in --up=-y (default: guessed)")
     parser.add_argument("--columns", type=int, help="float32 numbers a point of .bin files (default: by name)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser

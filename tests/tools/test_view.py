@@ -90,8 +90,9 @@ BAD = {
     "text.binvox": (b"text", "starts with #binvox"),
     "no.png": (b"text", "expected an image"),
     "no.json": (b"{", "expected JSON"),
-    "other.json": (b'{"a": 1}', "without 'boxes'"),
-    "lost.json": (b'[{"file": "gone.bin", "boxes": []}]', "no gone.bin, whose boxes it holds"),
+    "other.json": (b'{"a": 1}', "without 'file' and 'objects'"),
+    "half.json": (b'{"file": "a", "objects": [{"name": "Car"}]}', "expected objects with name, score, center"),
+    "lost.json": (b'[{"file": "gone.bin", "objects": []}]', "no gone.bin, whose boxes it holds"),
 }
 
 
@@ -138,16 +139,17 @@ def kitti(samples, tmp_path) -> Path:
 
 
 def test_predictions_lie_over_kitti(kitti, tmp_path):
-    """As JSON in both of its layouts, and as label files."""
+    """As `geo3d predict` writes them: a file for each sweep, and a list of all; and as label files."""
     sample = read_kitti_frame(kitti / "training", "000008")
     boxes = sample.boxes.double().numpy()
     scores = np.linspace(0.2, 0.9, len(boxes))
-    file = str(kitti / "training" / "velodyne_reduced" / "000008.bin")
-    columns = [{"file": file, "boxes": boxes.tolist(), "names": sample.names, "scores": scores.tolist()}]
-    rows = zip(sample.names, scores.tolist(), boxes.tolist(), strict=True)
-    objects = [{"file": file, "boxes": [{"name": name, "score": score, "box": box} for name, score, box in rows]}]
-    for number, content in enumerate((columns, objects)):
-        path = tmp_path / f"{number}.json"
+    objects = [
+        {"name": name, "score": score, "center": box[:3], "size": box[3:6], "yaw": box[6]}
+        for name, score, box in zip(sample.names, scores.tolist(), boxes.tolist(), strict=True)
+    ]
+    entry = {"file": str(kitti / "training" / "velodyne_reduced" / "000008.bin"), "counts": {}, "objects": objects}
+    for name, content in (("000008_boxes.json", entry), ("all.json", [entry])):
+        path = tmp_path / name
         path.write_text(json.dumps(content))
         predictions = read_predictions(path)
         np.testing.assert_allclose(predictions.of(sample).boxes, boxes)

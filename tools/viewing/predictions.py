@@ -1,6 +1,8 @@
 """Boxes that `geo3d predict` wrote as JSON, or KITTI label files with scores, found again by the frame they belong to.
 
-[{"file": "velodyne/000008.bin", "names": ["Car"], "scores": [0.9], "boxes": [[x, y, z, dx, dy, dz, yaw]]}, ...]
+{"file": "velodyne/000008.bin", "objects": [{"name": "Car", "score": 0.9, "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0.1}]}
+
+or a list of these.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from geo3d.data.kitti_labels import read_label_file
 from geo3d.data.lidar import LidarSample
 from geo3d.geometry.boxes import boxes_from_kitti
 
+SUFFIX = "_boxes"  # of the files that `geo3d predict` names after a sweep
+
 
 @dataclass(frozen=True, eq=False)
 class PredictedBoxes:
-    """boxes [K, 7 or more] in the frame of the points, names K, scores [K]."""
+    """boxes [K, 7] in the frame of the points, names K, scores [K]."""
 
     boxes: np.ndarray
     names: tuple[str, ...]
@@ -71,11 +75,11 @@ def read_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     if path.is_dir():
         tables = sorted(path.glob("*.json"))
-        labels = {file.stem: file for file in sorted(path.glob("*.txt"))}
+        labels = {file.stem.removesuffix(SUFFIX): file for file in sorted(path.glob("*.txt"))}
         if not tables and not labels:
             raise FileNotFoundError(f"{path}: no predictions in it (*.json, or KITTI's *.txt)")
     elif path.is_file():
-        tables, labels = ([], {path.stem: path}) if path.suffix == ".txt" else ([path], {})
+        tables, labels = ([], {path.stem.removesuffix(SUFFIX): path}) if path.suffix == ".txt" else ([path], {})
     else:
         raise FileNotFoundError(f"{path}: no such file or folder")
     results: dict[str, PredictedBoxes] = {}
@@ -98,37 +102,28 @@ def _read_table(path: Path) -> list[tuple[Path, PredictedBoxes]]:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}") from None
-    entries = content if isinstance(content, list) else [content]
     found = []
-    for entry in entries:
-        if not isinstance(entry, dict) or "boxes" not in entry:
-            raise ValueError(f"{path}: expected predicted boxes as geo3d predict writes them, got an entry without 'boxes'")
+    for entry in content if isinstance(content, list) else [content]:
+        if not isinstance(entry, dict) or not {"file", "objects"} <= set(entry):
+            raise ValueError(f"{path}: expected boxes as geo3d predict writes them, got an entry without 'file' and 'objects'")
         try:
-            boxes = _as_boxes(entry)
+            boxes = _as_boxes(entry["objects"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: expected boxes of 7 numbers or more with names and scores, got {error}") from None
-        file = Path(str(entry.get("file", path.stem)))
-        found.append((file if file.exists() or file.is_absolute() else _beside(path, file), boxes))
+            raise ValueError(f"{path}: expected objects with name, score, center, size and yaw, got {error}") from None
+        found.append((_beside(path, Path(str(entry["file"]))), boxes))
     return found
 
 
 def _beside(path: Path, file: Path) -> Path:
-    return path.parent / file if (path.parent / file).exists() else file
+    """The sweep as seen from here, or from the folder of the JSON file."""
+    return path.parent / file if not file.exists() and (path.parent / file).exists() else file
 
 
-def _as_boxes(entry: dict[str, Any]) -> PredictedBoxes:
-    """Boxes of one entry: lists side by side, or a list of objects with name, score and box."""
-    rows = entry["boxes"]
-    if rows and isinstance(rows[0], dict):
-        names, scores = [row["name"] for row in rows], [row["score"] for row in rows]
-        rows = [row["box"] for row in rows]
-    else:
-        names, scores = entry.get("names", [""] * len(rows)), entry.get("scores", [1.0] * len(rows))
-    boxes = np.array(rows, dtype=np.float64)
-    boxes = boxes.reshape(-1, 7) if not len(rows) else boxes
-    if boxes.ndim != 2 or boxes.shape[1] < 7 or not len(boxes) == len(names) == len(scores):
-        raise ValueError(f"{list(boxes.shape)} boxes, {len(names)} names and {len(scores)} scores")
-    return PredictedBoxes(boxes, tuple(map(str, names)), np.array(scores, dtype=np.float64))
+def _as_boxes(objects: list[dict[str, Any]]) -> PredictedBoxes:
+    rows = [[*each["center"], *each["size"], each["yaw"]] for each in objects]
+    boxes = np.array(rows, dtype=np.float64).reshape(len(rows), 7)
+    names = tuple(str(each["name"]) for each in objects)
+    return PredictedBoxes(boxes, names, np.array([each["score"] for each in objects], dtype=np.float64))
 
 
 def _from_labels(path: Path, sample: LidarSample) -> PredictedBoxes:

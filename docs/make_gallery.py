@@ -1,0 +1,220 @@
+"""Draws the gallery of the documentation: `python docs/make_gallery.py [NAME...]`.
+
+The pictures show real samples of public data sets, which are not part of this repository: the environment variable GEO3D_SAMPLES names
+their folder. Where no model has made a result yet, a simple stand-in takes its place; the captions say so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from stand_ins import body, hand
+
+from geo3d.data.files import read_geometry
+from geo3d.data.hand_frames import find_hand_frames
+from geo3d.data.kitti import read_kitti_frame
+from geo3d.data.part_labels import PARTS, part_range
+from geo3d.data.r2n2 import find_r2n2_models
+from geo3d.data.synthetic.shapes import make_shape, sample_shape
+from geo3d.tools import view
+from geo3d.viz import builders
+from geo3d.viz.camera import View
+
+GALLERY = Path(__file__).parent / "gallery"
+SAMPLES = Path(os.environ.get("GEO3D_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
+LARGEST = 200_000  # bytes of a picture
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture: its name, a caption, what draws it into a file, and the command or call that does."""
+
+    name: str
+    caption: str
+    draw: Callable[[Path], object]
+    source: str
+
+
+def viewed(name: str, caption: str, path: str, *options: str, size: tuple[int, int] = (800, 600)) -> Entry:
+    """A picture that `geo3d view` makes of a sample."""
+
+    def draw(target: Path) -> None:
+        sizes = ["--size", *map(str, size)]
+        if view.main([str(SAMPLES / path), *options, "--save", str(target), *sizes]) != 0:
+            raise SystemExit(f"{name}: geo3d view failed")
+
+    return Entry(name, caption, draw, " ".join(["geo3d view", path, *options, "--save picture.png"]))
+
+
+def detection(path: Path) -> None:
+    sample = read_kitti_frame(SAMPLES / "kitti" / "training", "000008")
+    generator = np.random.default_rng(0)
+    true = sample.boxes.numpy()
+    guessed = true[:5] + generator.normal(0, (0.2, 0.2, 0.05, 0.15, 0.05, 0.05, 0.05), (5, 7))
+    builders.detection_sheet(
+        sample.points,
+        path,
+        size=(1200, 700),
+        intensity=sample.points[:, 3],
+        boxes=guessed,
+        scores=generator.uniform(0.5, 1, 5),
+        names=sample.names[:5],
+        true_boxes=true,
+        true_names=sample.names,
+        images=[each.read() for each in sample.cameras],
+        cameras=[each.camera for each in sample.cameras],
+    )
+
+
+def classification(path: Path) -> None:
+    names = ("airplane/airplane_0001", "airplane/airplane_0627", "person/person_0001", "person/person_0003")
+    clouds = [read_geometry(SAMPLES / "modelnet40_normal_resampled" / f"{name}.txt") for name in names]
+    points = [np.hstack([cloud.points, cloud.normals]) for cloud in clouds]
+    builders.classification_sheet(points, [name.split("/")[1] for name in names], path, columns=4, tile=260)
+
+
+def parts(path: Path) -> None:
+    scenes = []
+    for number, category in enumerate(("airplane", "chair", "lamp", "guitar")):
+        generator = np.random.default_rng([9, number])
+        points, labels = sample_shape(make_shape(category, generator), 6000, generator)
+        first, names = part_range(category.capitalize()).start, PARTS[category.capitalize()]
+        scenes.append(builders.parts_scene(points, labels - first, names, title=category))
+    builders.scene_sheet(scenes, path, columns=4, tile=300)
+
+
+def fitted_body(path: Path) -> None:
+    scan = read_geometry(SAMPLES / "body_scan" / "bps_demo_scan" / "demo_scan.ply").points
+    scan = scan - (0, scan[:, 1].min(), 0)
+    vertices, faces, joints, bones = body(float(scan[:, 1].max()))
+    builders.body_scene(scan, vertices, faces, joints, bones).save(path, size=(800, 600))
+
+
+def body_errors(path: Path) -> None:
+    from scipy.spatial import cKDTree
+
+    scan = read_geometry(SAMPLES / "body_scan" / "bps_demo_scan" / "demo_scan.ply").points
+    scan = scan - (0, scan[:, 1].min(), 0)
+    vertices, faces, joints, bones = body(float(scan[:, 1].max()))
+    errors = cKDTree(scan).query(vertices)[0]
+    scene = builders.body_scene(scan, vertices, faces, joints, bones, errors=errors, beside=True)
+    scene.save(path, size=(1000, 500), view=View(10, 10, fov_deg=20))
+
+
+def reconstruction(path: Path) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    model = find_r2n2_models(SAMPLES / "shapenet_r2n2")[2]
+    true = model.read_voxels()
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=true.shape), 1.0)
+    guessed = gaussian_filter(true.astype(float), 0.8) + 1.2 * noise * gaussian_filter(true.astype(float), 1.5)
+    builders.reconstruction_sheet(model.read_views(12), guessed, true, path, size=(1200, 600))
+
+
+def hands(path: Path) -> None:
+    frame = find_hand_frames(SAMPLES / "rhd")[0]
+    _hand_sheet(frame, path)
+
+
+def interacting_hands(path: Path) -> None:
+    _hand_sheet(find_hand_frames(SAMPLES / "interhand2.6m")[0], path)
+
+
+def _hand_sheet(frame, path: Path) -> None:
+    count = len(frame.joints) // 21
+    bones = np.concatenate([builders.HAND_BONES + 21 * number for number in range(count)])
+    vertices, faces = hand(frame.joints, bones)
+    image = np.asarray(Image.open(frame.image).convert("RGB"))
+    builders.hand_sheet(
+        image, path, size=(1000, 640), vertices=vertices, faces=faces, joints=frame.joints, camera_matrix=frame.camera_matrix
+    )
+
+
+WIDE = (1200, 700)
+ENTRIES = (
+    Entry("detection", "Predicted boxes (here: the labels, moved at random) and true ones on a KITTI frame.", detection, "detection_sheet"),
+    Entry("classification", "Shapes of ModelNet40 with their names.", classification, "classification_sheet"),
+    Entry("parts", "Generated shapes coloured by part.", parts, "parts_scene, scene_sheet"),
+    Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
+    Entry("body_errors", "The scan beside the mesh, whose colours are the distance to it.", body_errors, "body_scene(errors=..., beside=True)"),
+    Entry("reconstruction", "Views, voxels (here: the true ones with noise), true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
+    Entry("hand", "A hand's joints (RHD) and a mesh (a stand-in of tubes) in the image, and from three sides.", hands, "hand_sheet"),
+    Entry("two_hands", "The same with two hands (InterHand2.6M).", interacting_hands, "hand_sheet"),
+    viewed("kitti", "KITTI: a frame with its labels.", "kitti", "--index", "2", size=WIDE),
+    viewed("nuscenes", "nuScenes: a key frame with six cameras.", "nuscenes", size=WIDE),
+    viewed("argoverse2", "Argoverse 2: a sweep with its boxes.", "argoverse2", size=WIDE),
+    viewed("semantickitti", "SemanticKITTI: a sweep.", "semantickitti", size=WIDE),
+    viewed("scannet", "ScanNet: a room in colour.", "scannet/points/scene0000_00.bin", "--columns", "6"),
+    viewed("modelnet10", "ModelNet10: a mesh.", "modelnet10", "--index", "4"),
+    viewed("modelnet40", "ModelNet40, resampled: points with normals.", "modelnet40_normal_resampled"),
+    viewed("shapenet_r2n2", "ShapeNet (3D-R2N2): views, voxels, surface.", "shapenet_r2n2", "--index", "1", size=(1200, 600)),
+    viewed("body_scan", "A body scan.", "body_scan/bps_demo_scan/demo_scan.ply"),
+    viewed("kinect_person", "A depth camera's frame with a person.", "body_scan/pcl_kinect_person/person.pcd", "--up=-y", "--view", "front"),
+    viewed("freihand", "FreiHAND: keypoints in the image.", "freihand"),
+    viewed("interhand", "InterHand2.6M: two hands with their camera.", "interhand2.6m", size=WIDE),
+    viewed("onehand10k", "OneHand10K: keypoints on a photograph.", "onehand10k"),
+    viewed("handmesh_real", "A hand's crop, as a model takes it.", "handmesh_real", "--index", "3"),
+    viewed("room", "A PCD of a room.", "generic/pcd/room_scan1.pcd", "--view", "driver"),
+    viewed("kitchen", "An RGB-D fragment of 258,342 points.", "generic/ply/redkitchen_000.ply", "--up=-y", "--view", "front"),
+    viewed("airborne", "Airborne LiDAR (LAZ) in colour.", "generic/las/autzen_trim.laz"),
+    viewed("bunny", "A mesh.", "generic/mesh/bunny.ply"),
+)  # fmt: skip
+
+
+def write_index() -> Path:
+    """The page that lists the pictures."""
+    lines = [
+        "# Gallery",
+        "",
+        "Each picture was made by the line below it, by `python docs/make_gallery.py`, without a display. The samples are real ones of",
+        "public data sets, which keep their licences and are not part of the package. Names without `geo3d view` are functions of",
+        "`geo3d.viz.builders`.",
+        "",
+    ]
+    for entry in ENTRIES:
+        lines += [f"## {entry.name.replace('_', ' ')}", "", entry.caption, "", f"![{entry.caption}]({entry.name}.png)", ""]
+        lines += [f"`{entry.source}`", ""]
+    path = GALLERY / "README.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return path
+
+
+def main(names: list[str]) -> None:
+    """Draws the pictures of these names, or all, and the index."""
+    if not SAMPLES.is_dir():
+        raise SystemExit(f"no samples in {SAMPLES}; GEO3D_SAMPLES names their folder")
+    unknown = sorted(set(names) - {entry.name for entry in ENTRIES})
+    if unknown:
+        raise SystemExit(f"no picture {unknown[0]!r}; there are {', '.join(entry.name for entry in ENTRIES)}")
+    GALLERY.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for entry in ENTRIES:
+            if names and entry.name not in names:
+                continue
+            drawn = Path(folder) / f"{entry.name}.png"
+            entry.draw(drawn)
+            target = GALLERY / drawn.name
+            write_small(drawn, target)
+    write_index()
+
+
+def write_small(drawn: Path, target: Path) -> None:
+    """A picture with a palette of as many colours as fit into the largest size."""
+    for colors in (256, 192, 128, 96, 64):
+        # maximum coverage keeps the few pixels of legends and bones in their colours, which the median cut gives away
+        small = Image.open(drawn).convert("RGB").quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(target, optimize=True)
+        if target.stat().st_size <= LARGEST:
+            return
+    raise SystemExit(f"{target}: {target.stat().st_size} bytes are more than {LARGEST}; draw it smaller")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
