@@ -12,6 +12,11 @@ from geo3d.viz.layers import Labels
 from geo3d.viz.pictures import font, text_size
 
 
+def label_size(width: int, height: int) -> int:
+    """Height in pixels of the letters of texts in a picture of this size."""
+    return max(10, round(0.52 * text_size(width, height)))
+
+
 def write_labels(
     picture: np.ndarray, labels: Sequence[Labels], camera: Camera, origin: np.ndarray, factor: float
 ) -> np.ndarray:
@@ -34,7 +39,7 @@ def write_labels(
     texts = [(part.around[k] - origin, part.texts[k], part.colors[k]) for part in labels for k in range(len(part.texts))]
     height, width = picture.shape[:2]
     canvas = Image.fromarray(picture)
-    draw, size = ImageDraw.Draw(canvas), max(10, round(0.52 * text_size(width, height)))
+    draw, size = ImageDraw.Draw(canvas), label_size(width, height)
     letters = font(size)
     taken: list[Any] = []
     for around, text, color in sorted(texts, key=lambda item: camera.to_camera(item[0])[:, 2].mean()):
@@ -58,8 +63,8 @@ def write_labels(
 def _plate(x: float, y: float, length: float, size: int, width: int, height: int) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of a plate above a pixel, moved into the picture."""
     across, down = length + 0.6 * size, 1.3 * size
-    left = min(max(x - across / 2, 1), width - across - 1)
-    top = min(max(y - down - 0.25 * size, 1), height - down - 1)
+    left = min(max(x - across / 2, 2), width - across - 2)
+    top = min(max(y - down - 0.25 * size, 2), height - down - 2)
     return left, top, left + across, top + down
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from geo3d.viz import raycast, shading
-from geo3d.viz.annotations import write_labels
+from geo3d.viz.annotations import label_size, write_labels
 from geo3d.viz.camera import AXES, Camera, View, fit_camera, pinhole_camera
 from geo3d.viz.layers import Labels, Layer, Lines, Mesh, Picture, Points, extent_points, parts_of
 from geo3d.viz.strokes import ribbons
@@ -93,7 +93,8 @@ def frame_layers(
     camera = fit_camera(content, view, up, size, margin)
     sizes = _point_sizes(parts_of(layers, Points), camera, origin, factor)
     widths = [part.width * factor for part in parts_of(layers, Lines)]
-    sticking_out = max([1.2 * max(sizes, default=0.0), 0.6 * max(widths, default=0.0)])
+    plates = 1.6 * factor * label_size(size[0] // factor, size[1] // factor) if parts_of(layers, Labels) else 0.0
+    sticking_out = max(1.2 * max(sizes, default=0.0), 0.6 * max(widths, default=0.0), plates)
     return fit_camera(content, view, up, size, margin + sticking_out), origin, sizes
 
 

@@ -121,7 +121,7 @@ def test_scene_refuses(tmp_path):
         with pytest.raises(ValueError, match=message):
             scene.save(tmp_path / "a.png", **options)
     with pytest.raises(ValueError, match="ends in .png"):
-        scene.save(tmp_path / "a.gif")
+        scene.save(tmp_path / "a.obj")
     with pytest.raises(FileNotFoundError, match="no folder"):
         scene.save(tmp_path / "none" / "a.png")
     for options in ({"elevation_deg": 91}, {"fov_deg": 0}, {"coverage": 0}, {"frame": ((0, 0, 0), (1, 1, 0))}):
