@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geo3d.tools.viewing import Samples
 
 MOST_SAMPLES = 200  # in one video or page
+FPS = 2.0  # samples a second
 SEQUENCES = (".mp4", ".gif", ".html")
 
 
@@ -95,7 +96,7 @@ def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None
         if len(samples) > MOST_SAMPLES:
             print(f"{target}: the first {MOST_SAMPLES} of {len(samples)} samples; --index N takes one", file=sys.stderr)
         view = arguments.view or samples[0].view
-        SceneSequence(islice(Scenes(samples), MOST_SAMPLES), fps=2).save(target, view=view, **size)
+        SceneSequence(islice(Scenes(samples), MOST_SAMPLES), fps=FPS).save(target, view=view, **size)
     else:
         sample = samples[0]
         views = [arguments.view] if arguments.view else list(sample.views)
@@ -111,7 +112,7 @@ def _show(samples: Samples, arguments: argparse.Namespace) -> None:
     from geo3d.viz import SceneSequence
 
     size = (1280, 800) if arguments.size is None else tuple(arguments.size)
-    sequence = SceneSequence(Scenes(samples), fps=2)
+    sequence = SceneSequence(Scenes(samples), fps=FPS)
     view = arguments.view or samples[0].view
     keys = "; the arrow keys step through them" if len(samples) > 1 else ""
     print(f"{len(samples)} {samples.kind}{keys}", flush=True)

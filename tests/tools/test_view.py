@@ -222,3 +222,21 @@ def test_freihand_as_published(samples, tmp_path):
     assert opened.names == ("00000000", "00000003")
     assert set(opened[1].scene.layers) == {"skeleton", "image_1", "vertices"}
     np.testing.assert_allclose(opened[1].scene.layers["skeleton"].parts[1].positions, joints[0])
+
+
+def test_unrelated_shapes_are_stepped_through_at_one_size(samples):
+    """Their coordinates stay in what is saved; hands stay where they are in their images."""
+    from geo3d.viz.compose import image_with_overlay
+    from geo3d.viz.layers import Picture, parts_of
+
+    opened = open_paths([samples / "interhand2.6m"], Options())
+    plain, moved = opened[0].scene, Scenes(opened)[0]
+    reach = np.linalg.norm(moved.layers["skeleton"].parts[1].positions, axis=1).max()
+    assert abs(reach - 1) < 1e-9 and np.linalg.norm(plain.layers["skeleton"].parts[1].positions, axis=1).min() > 1.0
+    drawn = [
+        image_with_overlay(scene, parts_of(list(scene.layers.values()), Picture)[0], (167, 256)) for scene in (plain, moved)
+    ]
+    assert np.abs(drawn[0].astype(int) - drawn[1]).max() <= 2  # float32 of the ray caster
+    assert (drawn[0] != np.asarray(Image.open(samples / "interhand2.6m/image69148.jpg").resize((167, 256)))).any()
+    drive = open_paths([samples / "argoverse2"], Options())
+    assert drive.steady and not opened.steady

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
+from geo3d.tools.viewing.centring import centred
 from geo3d.tools.viewing.predictions import Predictions
 from geo3d.viz import Scene, View
 
@@ -43,11 +44,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of one kind: their names, and how the one of a number is made."""
+    """Samples of one kind: their names, and how the one of a number is made.
+
+    `steady` says that they share a frame of reference, as the sweeps of a drive do; others are unrelated things.
+    """
 
     kind: str
     names: tuple[str, ...]
     make: Callable[[int], Sample]
+    steady: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,7 +63,8 @@ class Samples:
     def from_index(self, first: int) -> Samples:
         """The same samples, turned so that one of them comes first."""
         count = len(self)
-        return Samples(self.kind, self.names[first:] + self.names[:first], lambda index: self.make((index + first) % count))
+        names = self.names[first:] + self.names[:first]
+        return replace(self, names=names, make=lambda index: self.make((index + first) % count))
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
@@ -72,11 +78,12 @@ def joined(parts: Sequence[Samples]) -> Samples:
         part, row = places[index]
         return part[row]
 
-    return Samples(", ".join(kinds), tuple(name for part in parts for name in part.names), make)
+    names = tuple(name for part in parts for name in part.names)
+    return Samples(", ".join(kinds), names, make, all(part.steady for part in parts))
 
 
 class Scenes(Sequence[Scene]):
-    """The scenes of samples, each made when it is asked for and then forgotten."""
+    """The scenes of samples, each made when it is asked for and then forgotten; unrelated ones at one place and size."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -92,9 +99,6 @@ class Scenes(Sequence[Scene]):
 
     def __getitem__(self, index: int | slice) -> Scene | Sequence[Scene]:
         if isinstance(index, slice):
-            return [self._samples[row].scene for row in range(len(self))[index]]
-        return self._samples[index].scene
-
-    def __iter__(self) -> Iterator[Scene]:
-        for row in range(len(self)):
-            yield self._samples[row].scene
+            return [self[row] for row in range(len(self))[index]]
+        scene = self._samples[index].scene
+        return scene if self._samples.steady or len(self) == 1 else centred(scene)

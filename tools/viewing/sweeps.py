@@ -52,7 +52,7 @@ def sweep_files(paths: Sequence[Path], options: Options) -> Samples:
             return _semantic_sample(path, labels)
         return sweep_sample(_read(path, options), options, path.name)
 
-    return Samples("sweeps", tuple(path.name for path in paths), make)
+    return Samples("sweeps", tuple(path.name for path in paths), make, steady=True)
 
 
 def open_kitti(root: Path, options: Options) -> Samples | None:
@@ -104,7 +104,7 @@ def _frames_of(
 ) -> Samples | None:
     if not names:
         return None
-    return Samples(kind, names, lambda index: sweep_sample(read(index), options, names[index], forward_deg))
+    return Samples(kind, names, lambda index: sweep_sample(read(index), options, names[index], forward_deg), steady=True)
 
 
 def _is_kitti(folder: Path) -> bool:
