@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -243,3 +246,11 @@ def test_two_hands_and_other_skeletons():
 
 def test_all_builders_are_in_one_place():
     assert all(callable(getattr(builders, name)) for name in builders.__all__ if name != "HAND_BONES")
+
+
+def test_the_gallery_lists_its_pictures():
+    """Each picture of the page is there, none is left over, and they stay small."""
+    folder = Path(__file__).parents[2] / "docs" / "gallery"
+    listed = set(re.findall(r"\]\((\w+\.png)\)", (folder / "README.md").read_text(encoding="utf-8")))
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.png")}
+    assert listed == set(sizes) and max(sizes.values()) <= 200_000 and sum(sizes.values()) < 3_000_000
