@@ -93,7 +93,7 @@ def frame_layers(
     camera = fit_camera(content, view, up, size, margin)
     sizes = _point_sizes(parts_of(layers, Points), camera, origin, factor)
     widths = [part.width * factor for part in parts_of(layers, Lines)]
-    plates = 1.6 * factor * label_size(size[0] // factor, size[1] // factor) if parts_of(layers, Labels) else 0.0
+    plates = 1.6 * factor * label_size(int(size[0] / factor), int(size[1] / factor)) if parts_of(layers, Labels) else 0.0
     sticking_out = max(1.2 * max(sizes, default=0.0), 0.6 * max(widths, default=0.0), plates)
     return fit_camera(content, view, up, size, margin + sticking_out), origin, sizes
 
