@@ -10,6 +10,7 @@ from geo3d.viz import shading
 from geo3d.viz.layers import Labels, Lines, Mesh, Points
 
 FINE_ENOUGH = 1e-3  # a step of 16-bit positions may be so large against the spread of most of the points
+CLOSED = 1.6  # times as large are points with normals, so that they look like a surface
 
 
 class Block:
@@ -39,7 +40,7 @@ class Block:
                 "position": self._positions(part.positions[order]),
                 "color": self._colors(part.colors[order]),
                 "normal": normals,
-                "size": part.size or point_size,
+                "size": part.size or point_size * (1 if normals is None else CLOSED),
                 "grows": part.size is None,
             }
         if isinstance(part, Mesh):

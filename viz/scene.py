@@ -137,9 +137,9 @@ class Scene:
             hidden: opacity of edges where something is in front, 0..1.
             heading: whether to draw the arrowhead.
         """
+        given = {"colors": colors, "labels": labels, "scores": scores, "names": names, "texts": texts}
         looks = {"width": width, "fill": fill, "hidden": hidden, "heading": heading}
-        texts_of = {"labels": labels, "scores": scores, "names": names, "texts": texts}
-        return self._add("boxes", boxes_layer, name, boxes=boxes, colors=colors, **texts_of, **looks)
+        return self._add("boxes", boxes_layer, name, boxes=boxes, **given, **looks)
 
     def add_voxels(
         self,

@@ -136,9 +136,17 @@ function drawParts(gl, programs, parts, shot, background, pointScale, pixelRatio
   of("mesh").filter((part) => part.opacity === 1).forEach(mesh);
   blend(true);
   of("lines").forEach((part) => lines(part, part.opacity));
-  of("mesh").filter((part) => part.opacity < 1).forEach(mesh);
   gl.depthFunc(gl.GREATER);
   of("lines").filter((part) => part.hidden > 0 && share > SLOW).forEach((part) => lines(part, part.opacity * part.hidden));
+  gl.depthFunc(gl.LEQUAL);
+  for (const part of of("mesh").filter((part) => part.opacity < 1)) { // its nearest surface only
+    blend(false);
+    gl.colorMask(false, false, false, false);
+    mesh(part);
+    gl.colorMask(true, true, true, true);
+    blend(true);
+    mesh(part);
+  }
   gl.depthFunc(gl.LESS);
   blend(false);
 }
