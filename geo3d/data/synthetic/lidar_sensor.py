@@ -25,6 +25,7 @@ BLOCK_HEIGHTS = (np.linspace(0.209, 0.198, 32), np.linspace(0.126, 0.116, 32))  
 STEPS = 2150  # of a turn
 MAX_RANGE = 80.0
 RANGE_NOISE, BEAM_BIAS = 0.016, 0.008  # metres, one deviation; the bias differs from beam to beam
+BEAM_GAIN = 0.2  # one deviation of the beams' sensitivity
 ROOF = ((-1.25, -0.5, -0.37), (0.5, 0.5, -0.34))  # of the car that carries the LiDAR; its corners
 PASSES = 3  # windows that a ray may go through
 
@@ -87,7 +88,8 @@ def sweep(scene: CastScene, rng: np.random.Generator) -> Sweep:
     hit = (distance < MAX_RANGE) & (face >= 0)
     distance, face, direction = distance[hit], face[hit], directions[hit]
     cosine = np.abs(np.einsum("ri,ri->r", direction, scene.normals[face]))
-    intensity, strength = _signal(scene, face, distance, cosine, rng)
+    intensity = _intensity(scene, face, distance, cosine, rng.normal(1, BEAM_GAIN, len(ELEVATIONS))[beam[hit]], rng)
+    strength = np.maximum(scene.reflectance[face], 0.03) * np.sqrt(cosine) * (50 / np.maximum(distance, 1)) ** 2
     kept = rng.random(len(face)) < 1 - np.exp(-12 * strength)
     bias = rng.normal(0, BEAM_BIAS, len(ELEVATIONS))[beam[hit]]
     measured = distance + bias + rng.normal(0, RANGE_NOISE, len(distance))
@@ -142,14 +144,13 @@ def _returns(
     return distance, face
 
 
-def _signal(
-    scene: CastScene, face: np.ndarray, distance: np.ndarray, cosine: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity as the sensor reports it, 0..0.99 in steps of 0.01, and the strength that decides whether there is a point."""
+def _intensity(
+    scene: CastScene, face: np.ndarray, distance: np.ndarray, cosine: np.ndarray, gain: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """What the sensor reports, 0..0.99 in steps of 0.01: hardly dependent on distance up to 25 m, mostly 0 from 50 m on."""
     reflectance, gloss = scene.reflectance[face], scene.gloss[face]
-    facing = (1 - gloss) * (0.65 + 0.35 * cosine) + gloss * (0.25 + 1.6 * cosine**8)
-    value = reflectance * facing * rng.normal(1, 0.15, len(face)) + rng.normal(0, 0.015, len(face))
-    faded = value / (1 + (distance / 40) ** 4)
-    intensity = np.where(faded < 0.05, 0, np.clip(faded, 0, 0.99)).round(2)
-    strength = np.maximum(reflectance, 0.03) * np.sqrt(cosine) * (50 / np.maximum(distance, 1)) ** 2
-    return intensity, strength
+    facing = (1 - gloss) * (0.85 + 0.15 * cosine) + gloss * (0.25 + 1.6 * cosine**8)
+    value = reflectance * facing * gain * rng.normal(1, 0.18, len(face)) + rng.normal(0, 0.02, len(face))
+    faded = value / (1 + (distance / 50) ** 4)
+    unread = rng.random(len(face)) < 0.95 / (1 + np.exp((42 - distance) / 6)) * (value < 1) + 0.02
+    return np.where(unread | (faded < 0.05), 0, np.clip(faded, 0, 0.99)).round(2)

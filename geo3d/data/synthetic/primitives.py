@@ -174,7 +174,7 @@ def ellipse(radius_x: float, radius_z: float, count: int = 24, exponent: float =
     return np.stack([radius_x * np.sign(x) * np.abs(x) ** exponent, radius_z * np.sign(z) * np.abs(z) ** exponent], 1)
 
 
-def tube(path: np.ndarray, radius: float | np.ndarray, sides: int = 12) -> Solid:
+def tube(path: np.ndarray, radius: float | Sequence[float] | np.ndarray, sides: int = 12) -> Solid:
     """A round tube along a path [K, 3]; the radius may change from point to point [K]."""
     path = np.asarray(path, dtype=float)
     radii = np.broadcast_to(radius, len(path)).astype(float)

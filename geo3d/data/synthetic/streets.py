@@ -81,7 +81,7 @@ def label_objects(scene: StreetScene, swept: Sweep, view: View) -> KittiObjects:
     points = np.bincount(swept.owners, minlength=len(scene.meshes))
     visible = np.zeros(len(scene.boxes))
     for number in np.flatnonzero(in_image):
-        visible[number] = visible_share(scene.meshes[number], number, view, camera, rectangles[number])
+        visible[number] = visible_share(scene.meshes[number], int(number), view, camera, rectangles[number])
     seen = in_image & (visible > HIDDEN) & (truncation <= OUTSIDE)
     labelled = np.flatnonzero(seen & (points[: len(seen)] >= FEWEST_POINTS))
     occlusion = (visible < PARTLY).astype(np.int64) + (visible < LARGELY)
@@ -149,7 +149,7 @@ def write_streets(out: str | Path, size: int, seed: int, *, test_size: int = 0, 
 
 
 def _write_lists(out: Path, size: int, test_size: int) -> None:
-    folders = {"training": ("velodyne", "label_2", "calib", "image_2")}
+    folders: dict[str, tuple[str, ...]] = {"training": ("velodyne", "label_2", "calib", "image_2")}
     if test_size:
         folders["testing"] = ("velodyne", "calib", "image_2")
     for folder, kinds in folders.items():

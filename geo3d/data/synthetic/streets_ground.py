@@ -22,6 +22,7 @@ class Street:
         lanes: half the width of the carriageway without parking strips.
         parking: widths of the parking strips; 0 for none.
         sidewalk: widths of the sidewalks.
+        crown: fall of the carriageway with the square of the distance from the middle, 1 / metres.
         curb: height of the curbs.
         lidar_t: place of the LiDAR across the street.
         lidar_yaw: its direction relative to the street, radians.
@@ -37,6 +38,7 @@ class Street:
     lanes: float
     parking: tuple[float, float]
     sidewalk: tuple[float, float]
+    crown: float
     curb: float
     lidar_t: float
     lidar_yaw: float
@@ -77,7 +79,7 @@ class Street:
         edge = np.where(t < 0, self.edges[0], self.edges[1])
         side = np.where(t < 0, self.sidewalk[0], self.sidewalk[1])
         rise = np.where(t < 0, self.rise[0], self.rise[1])
-        z = z - 0.02 * (np.minimum(np.abs(t), edge) - abs(self.lidar_t))
+        z = z - self.crown * (np.minimum(np.abs(t), edge) ** 2 - self.lidar_t**2)
         step = self.curb * np.clip((np.abs(t) - edge) / CURB_RAMP, 0, 1)
         yard = rise * np.clip(np.abs(t) - edge - side, 0, 25)
         return z + np.where(self.in_crossing(s), 0.0, step + yard)
@@ -85,14 +87,15 @@ class Street:
 
 def draw_street(rng: np.random.Generator, kind: str) -> Street:
     """A street of a kind: "city", "suburb" or "country"."""
-    lanes = rng.uniform(3.0, 4.2) if kind != "city" or rng.random() < 0.7 else rng.uniform(5.5, 7.0)
+    lanes = rng.uniform(2.5, 4.0) if kind != "city" or rng.random() < 0.7 else rng.uniform(5.5, 7.0)
     strips = {"city": 0.75, "suburb": 0.5, "country": 0.15}[kind]
     parking = [rng.choice([2.1, 4.9], p=[0.75, 0.25]) if rng.random() < strips else 0.0 for _ in range(2)]
     crossing = (rng.choice([-1, 1], p=[0.25, 0.75]) * rng.uniform(12, 60), rng.uniform(6, 9)) if rng.random() < 0.6 else None
     return Street(
         lanes=lanes,
         parking=(float(parking[0]), float(parking[1])),
-        sidewalk=(rng.uniform(1.4, 4.0), rng.uniform(1.4, 4.0)),
+        sidewalk=(rng.uniform(1.1, 3.5), rng.uniform(1.1, 3.5)),
+        crown=rng.uniform(0, 0.03) / (lanes + max(parking)),
         curb=rng.uniform(0.06, 0.15) if kind != "country" else rng.uniform(0.0, 0.1),
         lidar_t=-lanes / 2 + rng.uniform(-0.3, 0.5),
         lidar_yaw=rng.normal(0, 0.03),
@@ -117,7 +120,7 @@ def ground(rng: np.random.Generator, street: Street, grassy: tuple[bool, bool]) 
     z = street.height(along, across)
     edge, side = (np.where(across < 0, *pair) for pair in (street.edges, street.sidewalk))
     rough = (np.abs(across) > edge + side + 0.1) & np.where(across < 0, *grassy) & ~street.in_crossing(along, 0.5)
-    z = z + rough * rng.normal(0, 0.025, z.shape)
+    z = z + rough * rng.normal(0, 0.025, z.shape) + _lumps(rng, along, across)
     x, y, _ = street.pose(along, across)
     rows, columns = len(s) - 1, len(t) - 1
     start = (np.arange(rows)[:, None] * len(t) + np.arange(columns)).reshape(-1, 1)
@@ -132,9 +135,17 @@ def ground(rng: np.random.Generator, street: Street, grassy: tuple[bool, bool]) 
     return joined([mesh, _markings(rng, street)])
 
 
+def _lumps(rng: np.random.Generator, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Unevenness of a centimetre or two that worn ground has."""
+    angle = rng.uniform(0, np.pi, (12, 1, 1))
+    length, phase = rng.uniform(3.5, 16, (12, 1, 1)), rng.uniform(0, 2 * np.pi, (12, 1, 1))
+    waves = np.sin(2 * np.pi * (s * np.cos(angle) + t * np.sin(angle)) / length + phase)
+    return waves.sum(0) * rng.uniform(0.001, 0.004)
+
+
 def _columns(street: Street) -> np.ndarray:
     """Places across the street where the mesh has vertices."""
-    columns = [np.linspace(-street.edges[0], street.edges[1], 11), [0.0]]
+    columns = [np.linspace(-street.edges[0], street.edges[1], 11), np.zeros(1)]
     for sign, edge, side in zip((-1, 1), street.edges, street.sidewalk, strict=True):
         outer = edge + side
         columns.append(sign * np.array([edge + CURB_RAMP, outer, outer + 0.2]))

@@ -13,7 +13,7 @@ from geo3d.data.synthetic import streets_vehicles as vehicles
 from geo3d.data.synthetic.streets_ground import Street, draw_street, ground
 from geo3d.data.synthetic.streets_mesh import Mesh
 
-KINDS = {"city": 0.4, "suburb": 0.42, "country": 0.18}
+KINDS = {"city": 0.45, "suburb": 0.38, "country": 0.17}
 Maker = Callable[[np.random.Generator], Mesh]
 
 

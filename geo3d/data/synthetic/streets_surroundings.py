@@ -105,7 +105,7 @@ def tree(rng: np.random.Generator) -> Mesh:
         turn, start = rng.uniform(0, 2 * np.pi), top * rng.uniform(0.4, 0.7)
         end = start + [wide * 0.7 * np.cos(turn), wide * 0.7 * np.sin(turn), rng.uniform(0.5, 1.5)]
         parts.append((cylinder(start, end, radius * 0.4, radius * 0.15, sides=5), BARK))
-    share = rng.uniform(0, 1, rng.integers(350, 650))
+    share = rng.uniform(0, 1, rng.integers(600, 1000))
     return assembled([*parts, _crown(rng, share, np.sqrt(1 - (2 * share - 1) ** 2) * wide, rng.uniform(2.1, 3.2), height)])
 
 
@@ -113,7 +113,7 @@ def conifer(rng: np.random.Generator) -> Mesh:
     """A tree whose crown is a cone that starts near the ground."""
     height = rng.uniform(3, 9)
     parts, _ = _stem(rng, height, rng.uniform(0.08, 0.2))
-    share = rng.uniform(0, 1, rng.integers(350, 650)) ** 1.6
+    share = rng.uniform(0, 1, rng.integers(600, 1000)) ** 1.6
     return assembled([*parts, _crown(rng, share, (1 - share) * rng.uniform(0.8, 1.5), rng.uniform(0.2, 0.8), height)])
 
 
@@ -127,7 +127,7 @@ def _crown(rng: np.random.Generator, share: np.ndarray, reach: np.ndarray, low: 
     """Leaves at shares [N] of the height between low and high, within a reach [N] of the axis."""
     turn, out = rng.uniform(0, 2 * np.pi, len(share)), np.sqrt(rng.uniform(0.1, 1, len(share))) * reach
     centers = np.stack([out * np.cos(turn), out * np.sin(turn), low + share * (high - low)], 1)
-    return leaves(centers, rng.uniform(0.18, 0.32), rng), _leaf_surface(rng)
+    return leaves(centers, rng.uniform(0.16, 0.28), rng), _leaf_surface(rng)
 
 
 def bush(rng: np.random.Generator) -> Mesh:

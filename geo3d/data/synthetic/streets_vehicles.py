@@ -125,8 +125,8 @@ def truck(rng: np.random.Generator) -> Mesh:
     length, width, height = rng.uniform(5.8, 12.5), rng.uniform(2.15, 2.6), rng.uniform(2.7, 3.8)
     cab_length = rng.uniform(1.6, 2.2)
     cab_height = height * rng.uniform(0.75, 0.95)
-    paint = Surface(rng.uniform(0.08, 0.45), tuple(int(c) for c in rng.integers(40, 235, 3)), gloss=0.4)
-    load = Surface(rng.uniform(0.15, 0.5), tuple(int(c) for c in rng.integers(70, 240, 3)), gloss=0.2)
+    paint = Surface(rng.uniform(0.08, 0.45), tuple(int(c) for c in rng.integers(40, 235, 3)), gloss=0.4)  # type: ignore[arg-type]
+    load = Surface(rng.uniform(0.15, 0.5), tuple(int(c) for c in rng.integers(70, 240, 3)), gloss=0.2)  # type: ignore[arg-type]
     front = length / 2
     bed = rng.uniform(0.9, 1.25)
     middle = front - cab_length / 2
@@ -205,7 +205,8 @@ def _body(
     )  # rising towards the ends
     bottom = floor
     for wheel in wheels:
-        bottom = np.maximum(bottom, radius + np.sqrt(np.clip(arch**2 - (x - wheel) ** 2, 0, None)) * (np.abs(x - wheel) < arch))
+        over = radius + np.sqrt(np.clip(arch**2 - (x - wheel) ** 2, 0, None))
+        bottom = np.where(np.abs(x - wheel) < arch, np.maximum(bottom, over), bottom)
     rounding = 1 - rng.uniform(0.1, 0.2) * np.abs(2 * x / length) ** rng.uniform(6, 12) - 0.03 * np.clip(2 * x / length, 0, 1)
     half = width / 2 * rounding
     glazed = np.clip((upper - belt) / (height * (1 - style.belt)), 0, 1)
