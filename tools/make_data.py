@@ -1,6 +1,7 @@
 """Generate data in the native formats of the real data sets: `geo3d make-data KIND --out DIR [--size N] [--seed S]`.
 
 shapes: objects of 18 categories as ModelNet40 (points with normals) and ShapeNetPart text files.
+lidar: ray-cast street scenes in KITTI's folders, with pictures, calibrations and labels.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ def _make_data(argv: list[str]) -> int:
     )
     parser.add_argument("kind", choices=sorted(KINDS), help="what to generate")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it must not hold anything")
-    parser.add_argument("--size", type=int, default=2000, help="number of objects (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other objects (default: 0)")
-    parser.add_argument("--num-points", type=int, default=10_000, help="points of a ModelNet40 file (default: 10000)")
+    parser.add_argument("--size", type=int, help="number of objects, or of training frames (default: 2000 shapes, 500 frames)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other data (default: 0)")
+    parser.add_argument("--num-points", type=int, default=10_000, help="shapes: points of a ModelNet40 file (default: 10000)")
+    parser.add_argument("--test-size", type=int, default=0, help="lidar: frames of testing/, without labels (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     arguments = parser.parse_args(argv)
     KINDS[arguments.kind](arguments)
@@ -37,10 +39,18 @@ def _make_data(argv: list[str]) -> int:
 def _shapes(arguments: argparse.Namespace) -> None:
     from geo3d.data.synthetic.shapes import write_shapes
 
-    write_shapes(arguments.out, arguments.size, arguments.seed, num_points=arguments.num_points, workers=arguments.workers)
+    size = 2000 if arguments.size is None else arguments.size
+    write_shapes(arguments.out, size, arguments.seed, num_points=arguments.num_points, workers=arguments.workers)
 
 
-KINDS: dict[str, Callable[[argparse.Namespace], None]] = {"shapes": _shapes}
+def _lidar(arguments: argparse.Namespace) -> None:
+    from geo3d.data.synthetic.streets import write_streets
+
+    size = 500 if arguments.size is None else arguments.size
+    write_streets(arguments.out, size, arguments.seed, test_size=arguments.test_size, workers=arguments.workers)
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], None]] = {"lidar": _lidar, "shapes": _shapes}
 
 if __name__ == "__main__":
     sys.exit(main())

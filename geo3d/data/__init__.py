@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geo3d.data.detection import LidarBatch
     from geo3d.data.detection_modules import Kitti, NuScenes, Waymo
     from geo3d.data.fg3d import FG3D, FG3DDataset
-    from geo3d.data.generated import GeneratedShapes
+    from geo3d.data.generated import GeneratedShapes, GeneratedStreets
     from geo3d.data.modelnet40 import ModelNet40, ModelNet40Dataset
     from geo3d.data.modelnet_off import ModelNetOff, ModelNetOffDataset
     from geo3d.data.normals import estimate_normals
@@ -33,6 +33,7 @@ __all__ = [
     "ClassificationSample",
     "FG3DDataset",
     "GeneratedShapes",
+    "GeneratedStreets",
     "Kitti",
     "LidarBatch",
     "ModelNet40",
@@ -56,7 +57,7 @@ _MODULES = {
     "detection": ("LidarBatch",),
     "detection_modules": ("Kitti", "NuScenes", "Waymo"),
     "fg3d": ("FG3D", "FG3DDataset"),
-    "generated": ("GeneratedShapes",),
+    "generated": ("GeneratedShapes", "GeneratedStreets"),
     "modelnet40": ("ModelNet40", "ModelNet40Dataset"),
     "modelnet_off": ("ModelNetOff", "ModelNetOffDataset"),
     "normals": ("estimate_normals",),

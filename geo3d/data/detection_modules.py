@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from geo3d.data.cache import cache_folder
 from geo3d.data.detection import DetectionDataset, LidarBatch, class_balanced_indices, collate_lidar
+from geo3d.data.generated import GeneratedStreets, resolve_streets_root
 from geo3d.data.gt_sampling import GroundTruthSampler, GroundTruthSampling, LidarFrames, build_database
 from geo3d.data.kitti import KITTI_CLASSES, KittiDataset, KittiSplit
 from geo3d.data.lidar_transforms import LidarAugmentation, check_range
@@ -97,7 +98,8 @@ class DetectionDataModule(lightning.LightningDataModule):
         return len(self.class_names)
 
     def prepare_data(self) -> None:
-        """Fill the caches and build the ground-truth database, on one process only."""
+        """Generate data that is asked for, and build the ground-truth database, on one process only."""
+        self.data_root()
         if self.gt_sampling is not None:
             build_database(self.frames("train"), self.database_folder(), every=self.gt_sampling.every)
 
@@ -113,13 +115,17 @@ class DetectionDataModule(lightning.LightningDataModule):
             self._frames[role] = self.make_frames(role)
         return self._frames[role]
 
+    def data_root(self) -> Path:
+        """The folder of the data."""
+        return Path(self.root)
+
     def database_folder(self) -> Path:
         """The folder of the ground-truth database: the one named, or one in the cache folder for these frames and classes."""
         if self.gt_sampling is not None and self.gt_sampling.folder is not None:
             return Path(self.gt_sampling.folder)
         frames = self.frames("train")
         every = self.gt_sampling.every if self.gt_sampling is not None else {}
-        what = (str(Path(self.root).resolve()), frames.class_names, frames.features, sorted(every.items()), frames.frames)
+        what = (str(self.data_root().resolve()), frames.class_names, frames.features, sorted(every.items()), frames.frames)
         digest = hashlib.sha256(repr(what).encode()).hexdigest()[:12]
         return cache_folder() / "gt_database" / f"{type(self).__name__.lower()}-{digest}"
 
@@ -172,6 +178,8 @@ class Kitti(DetectionDataModule):
     """KITTI; see `geo3d.data.kitti` for the folder and `DetectionDataModule` for what is not described here.
 
     Args:
+        root: the folder, or "generated" for streets that are made in the cache folder on first use.
+        generate: what to generate, with root "generated".
         train_split, val_split: lists under ImageSets; "trainval" without a list takes all frames.
         camera_view_only: keep only points that the image shows, as the labels cover no more.
     """
@@ -192,6 +200,7 @@ class Kitti(DetectionDataModule):
         augment: LidarAugmentation | None = KITTI_AUGMENTATION,
         gt_sampling: GroundTruthSampling | None = KITTI_SAMPLING,
         seed: int = 0,
+        generate: GeneratedStreets | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -206,12 +215,17 @@ class Kitti(DetectionDataModule):
             gt_sampling=gt_sampling,
             seed=seed,
         )
+        self.generate = generate
         self.splits: dict[Role, KittiSplit] = {"train": train_split, "val": val_split}
         self.camera_view_only = camera_view_only
 
+    def data_root(self) -> Path:
+        """The folder of the data, which is generated if asked for."""
+        return resolve_streets_root("Kitti", self.root, self.generate)
+
     def make_frames(self, role: Role) -> KittiDataset:
         """The data set of a role."""
-        return KittiDataset(self.root, self.splits[role], self.class_names, camera_view_only=self.camera_view_only)
+        return KittiDataset(self.data_root(), self.splits[role], self.class_names, camera_view_only=self.camera_view_only)
 
 
 class NuScenes(DetectionDataModule):

@@ -1,10 +1,11 @@
-"""Generated shapes in the user's cache folder, made on first use."""
+"""Generated data in the user's cache folder, made on first use."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,19 @@ class GeneratedShapes:
     num_points: int = 2048
 
 
+@dataclass(frozen=True)
+class GeneratedStreets:
+    """What to generate.
+
+    Attributes:
+        size: number of frames, a fifth of them for validation.
+        seed: another seed gives other streets.
+    """
+
+    size: int = 500
+    seed: int = 0
+
+
 def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, native_folder: str) -> Path:
     """The folder of the data: `root`, or for "generated" one in the cache folder, which is written when it is not there.
 
@@ -48,22 +62,46 @@ def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, 
             raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
         return Path(root)
     wanted = generate or GeneratedShapes()
-    from geo3d.data.synthetic.shapes import VERSION
+    from geo3d.data.synthetic.shapes import VERSION, write_shapes
 
     folder = f"shapes-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
-    return _generated_shapes(cache_folder() / GENERATED / folder, wanted) / native_folder
+
+    def write(out: Path) -> None:
+        write_shapes(out, wanted.size, wanted.seed, num_points=wanted.num_points)
+
+    return _made_once(cache_folder() / GENERATED / folder, write) / native_folder
 
 
-def _generated_shapes(out: Path, wanted: GeneratedShapes) -> Path:
+def resolve_streets_root(name: str, root: str, generate: GeneratedStreets | None) -> Path:
+    """The folder of the data in KITTI's format: `root`, or for "generated" one in the cache folder, written when it is not there.
+
+    Args:
+        name: of the caller, for its messages.
+        root: a folder, or "generated".
+        generate: what to generate; only with root "generated".
+
+    Raises:
+        ValueError: `generate` beside a folder.
+    """
+    if root != GENERATED:
+        if generate is not None:
+            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
+        return Path(root)
+    wanted = generate or GeneratedStreets()
+    from geo3d.data.synthetic.streets import VERSION, write_streets
+
+    folder = f"streets-v{VERSION}-{wanted.size}-{wanted.seed}"
+    return _made_once(cache_folder() / GENERATED / folder, lambda out: write_streets(out, wanted.size, wanted.seed))
+
+
+def _made_once(out: Path, write: Callable[[Path], None]) -> Path:
     if out.is_dir():
         return out
-    from geo3d.data.synthetic.shapes import write_shapes
-
     out.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and then renamed: an interrupted run leaves nothing that looks complete.
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        write_shapes(temporary, wanted.size, wanted.seed, num_points=wanted.num_points)
+        write(temporary)
         temporary.chmod(0o755)
         try:
             os.rename(temporary, out)
