@@ -88,7 +88,7 @@ def truncated_share(boxes: np.ndarray, camera: Camera) -> np.ndarray:
     full, _ = project_boxes(boxes, shift @ camera.image_from_lidar, (width + 2 * room, height + 2 * room))
     inside, visible = project_boxes(boxes, camera.image_from_lidar, IMAGE_SIZE)
     areas = [np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1) for rectangles in (inside, full)]
-    return np.where(visible, 1 - areas[0] / np.maximum(areas[1], 1e-9), 1.0)
+    return np.where(visible, np.clip(1 - areas[0] / np.maximum(areas[1], 1e-9), 0, 1), 1.0)
 
 
 def _pixel_rays(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
