@@ -8,6 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LIBRARIES := libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6 libvulkan1 mesa-vulkan-drivers
 
+# Some browser tests drive Chromium, which takes a while to install, so that only `make test` brings it.
+BROWSER := chromium
+
 .PHONY: setup demo test lint types wheel clean
 
 setup: $(VENV)/.installed $(VENV)/.libraries
@@ -20,18 +23,27 @@ $(VENV)/.installed: pyproject.toml setup.py
 
 # Open3D loads these, which pip cannot bring. Without them everything but drawing works.
 $(VENV)/.libraries: | $(VENV)/.installed
-	@missing=$$(for p in $(LIBRARIES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -z "$$missing" ]; then touch $@; \
-	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null && touch $@; \
-	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
-	  sudo apt-get update -qq && sudo apt-get install -y -qq $$missing >/dev/null && touch $@; \
-	else echo "for pictures, install the system packages of Open3D (Debian's names):" $$missing; fi
+	@$(call system-packages,$(LIBRARIES),for pictures)
+
+# Without it the tests of the page and of the live view are skipped.
+$(VENV)/.browser: | $(VENV)/.libraries
+	@$(call system-packages,$(BROWSER),for the browser tests)
+
+# $(1) Debian packages to install where that is possible, $(2) what they are for.
+define system-packages
+missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+if [ -z "$$missing" ]; then touch $@; \
+elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null && touch $@; \
+elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+  sudo apt-get update -qq && sudo apt-get install -y -qq $$missing >/dev/null && touch $@; \
+else echo "$(2), install these system packages (Debian's names):" $$missing; fi
+endef
 
 demo: setup
 	$(BIN)/geo3d demo --out demo --overwrite
 
-test: setup
+test: setup $(VENV)/.browser
 	$(BIN)/python -m pytest
 
 lint: setup
