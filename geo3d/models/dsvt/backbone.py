@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from geo3d.models.dsvt.blocks import ACTIVATIONS, Block
 from geo3d.models.dsvt.encoder import VoxelFeatures
 from geo3d.models.dsvt.pooling import AttentionPooling, Cells, LinearPooling, MaxPooling
-from geo3d.models.dsvt.sets import RotatedSets, Window, rotated_sets, windows_of
+from geo3d.models.dsvt.sets import RotatedSets, Window, Windows, rotated_sets, windows_of
 from geo3d.ops import pooling_partition
 
 Triple = tuple[int, int, int]
@@ -140,30 +140,46 @@ class DSVTBackbone(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
 
+class Partition(NamedTuple):
+    """The two ways to cut a stage's voxels into windows, and the sets of those that its blocks use, by 0 and 1."""
+
+    windows: tuple[Windows, Windows]
+    sets: dict[int, RotatedSets]
+
+
 class Stage(nn.Module):
-    """Pooling from the stage before, then blocks; made by `DSVTBackbone`."""
+    """Pooling from the stage before, then blocks; made by `DSVTBackbone`.
+
+    Attributes:
+        partitions: those that the blocks attend in, of 0 and 1.
+    """
 
     def __init__(self, config: StageConfig, grid: Triple, windows: tuple[Window, Window], pool: nn.Module | None, blocks: list):
         super().__init__()
         self.grid, self.set_size, self.stride, self.windows = grid, config.set_size, config.stride, windows
         self.pool, self.blocks = pool, nn.ModuleList(blocks)
+        self.partitions: list[int] = sorted({block.partition for block in blocks})
 
     def forward(self, features: Tensor, coords: Tensor, checkpoint_blocks: bool = False) -> tuple[Tensor, Tensor]:
         """features [V, C] and coords [V, 4] of the stage before -> those of this one."""
         if self.pool is not None:
             features, coords = self.pooled(features, coords)
+        return self.attend(features, self.partition(coords), checkpoint_blocks), coords
+
+    def partition(self, coords: Tensor) -> Partition:
+        """Windows and sets of the voxels coords [V, 4] of this stage."""
         windows = windows_of(coords, self.grid, self.windows[0]), windows_of(coords, self.grid, self.windows[1])
-        sets: dict[int, RotatedSets] = {}
+        return Partition(windows, {k: rotated_sets(windows[k], self.windows[k], self.set_size) for k in self.partitions})
+
+    def attend(self, features: Tensor, partition: Partition, checkpoint_blocks: bool = False) -> Tensor:
+        """features [V, C] -> [V, C], through the blocks."""
         for block in cast("list[Block]", self.blocks):
-            k = block.partition
-            if k not in sets:
-                sets[k] = rotated_sets(windows[k], self.windows[k], self.set_size)
-            positions = block.embed(windows)
+            positions, sets = block.embed(partition.windows), partition.sets[block.partition]
             if checkpoint_blocks and self.training:
-                features = checkpoint(block, features, positions, sets[k], use_reentrant=False)
+                features = checkpoint(block, features, positions, sets, use_reentrant=False)
             else:
-                features = block(features, positions, sets[k])
-        return features, coords
+                features = block(features, positions, sets)
+        return features
 
     def pooled(self, features: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
         """features [V, C] and coords [V, 4] of the stage before -> [P, C] and [P, 4]."""

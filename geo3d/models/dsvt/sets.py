@@ -59,17 +59,17 @@ class PositionEmbedding(nn.Module):
             nn.Linear(dimensions, channels), RowNorm(channels), nn.ReLU(), nn.Linear(channels, channels)
         )
         axes = [torch.arange(size) for size in window[:dimensions]]
+        middle = torch.tensor(window[:dimensions]) / 2
+        self.middle: Tensor
         self.every_place: Tensor
-        self.register_buffer("every_place", torch.cartesian_prod(*axes) - self._middle(), persistent=False)
+        self.register_buffer("middle", middle, persistent=False)
+        self.register_buffer("every_place", torch.cartesian_prod(*axes) - middle, persistent=False)
 
     def forward(self, places: Tensor) -> Tensor:
         """places [V, 3] integers (z, y, x) -> [V, C]."""
         if self.training or len(places) <= len(self.every_place):
-            return self.layers(places.flip(1)[:, : self.dimensions] - self._middle().to(places.device))
+            return self.layers(places.flip(1)[:, : self.dimensions] - self.middle)
         # without batch statistics an embedding depends on the place alone, and there are fewer places than voxels
         z, y, x = places.long().unbind(1)
         index = x * self.window[1] + y
         return gather(self.layers(self.every_place), index * self.window[2] + z if self.dimensions == 3 else index)
-
-    def _middle(self) -> Tensor:
-        return torch.tensor(self.window[: self.dimensions]) / 2
