@@ -17,7 +17,7 @@ from geo3d.viz.camera import View, as_view, orbit_around
 from geo3d.viz.colors import by_value
 from geo3d.viz.compose import image_with_overlay
 from geo3d.viz.drawing import frame_layers, visible_content
-from geo3d.viz.layers import Layer, Lines, Mesh, Picture, Points, parts_of
+from geo3d.viz.layers import Layer, Lines, Mesh, Picture, Points
 from geo3d.viz.packing import Block
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ def _write_frame(file: Any, scene: Scene, origin: np.ndarray, sizes: dict[str, f
         "title": scene.title,
         "legend": [[name, list(color)] for name, color in scene.legend.items()],
         "scale": None if scene.scale is None else _scale(scene.scale),
-        "images": [_image(scene, image) for image in parts_of(list(scene.layers.values()), Picture)],
         "layers": [
             {
                 "name": name,
@@ -108,9 +107,9 @@ def _write_frame(file: Any, scene: Scene, origin: np.ndarray, sizes: dict[str, f
                 "swatch": _swatch(layer),
                 "about": _about(layer),
                 "parts": [block.add(part, sizes.get(name, 2.5)) for part in layer.parts if not isinstance(part, Picture)],
+                "images": [_image(scene, part) for part in layer.parts if isinstance(part, Picture)],
             }
             for name, layer in scene.layers.items()
-            if layer.kind != "image"
         ],
     }
     file.write('<div class="frame" hidden><script data-part="json" type="application/json">')
@@ -148,8 +147,8 @@ def _image(scene: Scene, image: Picture) -> dict[str, Any]:
 
 def _swatch(layer: Layer) -> list[int]:
     """The mean colour of a layer."""
-    colors = [part.colors for part in layer.parts if not isinstance(part, Picture) and len(part.colors)]
-    return [int(value) for value in colors[0].mean(axis=0)] if colors else [200, 200, 205]
+    colors = [part.pixels.reshape(-1, 3) if isinstance(part, Picture) else part.colors for part in layer.parts]
+    return next(([int(value) for value in rows.mean(axis=0)] for rows in colors if len(rows)), [200, 200, 205])
 
 
 def _about(layer: Layer) -> str:
@@ -158,5 +157,6 @@ def _about(layer: Layer) -> str:
         *(f"{len(part.positions):,} points" for part in layer.parts if isinstance(part, Points)),
         *(f"{len(part.faces):,} triangles" for part in layer.parts if isinstance(part, Mesh)),
         *(f"{len(part.segments):,} lines" for part in layer.parts if isinstance(part, Lines)),
+        *("{1} x {0} pixels".format(*part.pixels.shape) for part in layer.parts if isinstance(part, Picture)),
     ]
     return f"{layer.kind}: {', '.join(counts) or 'empty'}"

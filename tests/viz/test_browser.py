@@ -124,6 +124,24 @@ def test_page_hides_layers_and_texts(page, tmp_path):
     assert page.locator("#labels span:visible").count() == 0
 
 
+def test_page_switches_images(page, tmp_path):
+    scenes = [street(), street(3.0)]
+    for scene in scenes:
+        scene.add_image(np.full((30, 40, 3), 200, np.uint8), name="second").visible = False
+    opened(page, SceneSequence(scenes).save(tmp_path / "street.html"))
+    names = page.locator("[data-layer]").evaluate_all("boxes => boxes.map((box) => box.dataset.layer)")
+    assert names == list(scenes[0].layers)  # every layer has a switch
+    first, second = page.locator("figure[data-of=image_1]"), page.locator("figure[data-of=second]")
+    assert first.is_visible() and not second.is_visible()
+    page.click("[data-layer=image_1]")
+    page.click("[data-layer=second]")
+    assert not first.is_visible() and second.is_visible()
+    second.click()
+    page.keyboard.press("ArrowRight")
+    assert not first.is_visible() and second.is_visible()  # so in the other scenes
+    assert second.bounding_box()["width"] > 0.8 * SIZE[0]  # and as large as before
+
+
 def test_page_shows_title_legend_scale_and_image_as_text(page, tmp_path):
     opened(page, street().save(tmp_path / "street.html"))
     assert page.inner_text("#title") == "street <b> & co" and page.title() == "street <b> & co"

@@ -126,7 +126,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path):
     assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]", page) and "http" not in re.sub(r"<!--.*?-->", "", page)
     assert "/*" + "head*/" not in page and ".js*/" not in page
     ((frame, data),) = frames_of(tmp_path / "a.html")
-    assert [layer["name"] for layer in frame["layers"]] == ["ground", "boxes", "tetrahedron", "walker"]
+    assert [layer["name"] for layer in frame["layers"]] == ["ground", "boxes", "tetrahedron", "walker", "image_1"]
     assert frame["title"] == "street <b> & co" and frame["layers"][1]["parts"][-1]["texts"] == ["car 0.90", "</script>"]
     assert "</script>" not in json.dumps(frame["title"]) and page.count("</script>") == page.count("<script")
     ground = frame["layers"][0]["parts"][0]
@@ -136,7 +136,9 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path):
     shift = original.mean(axis=0) - places.mean(axis=0)  # the origin that was subtracted
     assert cKDTree(original).query(places + shift)[0].max() < 1e-3 and len(places) == len(original)
     assert ground["color"] == {"one": [40, 90, 200]} and frame["scale"]["ticks"][0][0] == 0
-    assert frame["images"][0]["source"].startswith("data:image/jpeg;base64,")
+    (image,) = frame["layers"][4]["images"]
+    assert image["source"].startswith("data:image/jpeg;base64,") and image["caption"] == "camera"
+    assert frame["layers"][4]["about"] == "image: 40 x 30 pixels" and frame["layers"][4]["swatch"] == [90, 90, 90]
 
 
 def test_positions_with_an_outlier_stay_exact():

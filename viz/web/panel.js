@@ -119,7 +119,11 @@ function fillPanel(frame, off, changed) {
   $("layers").replaceChildren(...frame.layers.map((layer) => {
     const box = element("input", { type: "checkbox", checked: !off.has(layer.name) });
     box.dataset.layer = layer.name;
-    box.onchange = () => { box.checked ? off.delete(layer.name) : off.add(layer.name); changed(); };
+    box.onchange = () => {
+      box.checked ? off.delete(layer.name) : off.add(layer.name);
+      for (const figure of document.querySelectorAll("figure")) figure.hidden = off.has(figure.dataset.of);
+      changed();
+    };
     const swatch = element("i", { className: "swatch" });
     swatch.style.background = css(layer.swatch);
     return element("label", { className: "row", title: layer.about }, box, swatch, element("span", { textContent: layer.name }));
@@ -133,12 +137,15 @@ function fillPanel(frame, off, changed) {
     return element("div", { className: "row" }, swatch, element("span", { textContent: name }));
   }));
   $("scale").replaceChildren(...(frame.scale ? [scaleBar(frame.scale)] : []));
-  $("images").replaceChildren(...frame.images.map(({ caption, source }) => {
-    const figure = element("figure", {}, element("img", { src: source, alt: caption || "image" }));
+  const large = document.querySelector("figure.large"); // stays large in the other frames of a sequence
+  $("images").replaceChildren(...frame.layers.flatMap((layer) => layer.images.map(({ caption, source }) => {
+    const figure = element("figure", { hidden: off.has(layer.name) }, element("img", { src: source, alt: caption || layer.name }));
     if (caption) figure.append(element("figcaption", { textContent: caption }));
+    figure.dataset.of = layer.name;
+    figure.classList.toggle("large", Boolean(large) && large.dataset.of === layer.name);
     figure.onclick = () => figure.classList.toggle("large");
     return figure;
-  }));
+  })));
 }
 
 function scaleBar(scale) {
