@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from geo3d.viz.layers import Layer
 
 if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
+    from geo3d.viz.scene_layers import SceneLayers
 
 
 class Handle:
@@ -19,7 +19,7 @@ class Handle:
         scene: the scene it was added to.
     """
 
-    def __init__(self, name: str, scene: Scene, build: Callable[..., Layer], arguments: dict[str, Any]) -> None:
+    def __init__(self, name: str, scene: SceneLayers, build: Callable[..., Layer], arguments: dict[str, Any]) -> None:
         self.name = name
         self.scene = scene
         self._build = build
