@@ -1,0 +1,218 @@
+"""`geo3d export`: ONNX Runtime computes what PyTorch does at any number of voxels, and mistakes are told in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import geo3d.configs
+from geo3d.models.detection import BevBackbone, TransFusionHead
+from geo3d.models.dsvt import DSVTBackbone, DSVTCenter, StageConfig
+from geo3d.models.dsvt.deploy import DeployedBlocks, DeployedPooling, voxel_of_slot
+from geo3d.ops import pooling_partition
+from geo3d.tools import export
+from geo3d.zoo.weights import WeightsInfo, save_weights
+
+CONFIG = Path(geo3d.configs.__file__).parent / "dsvt/generated_pillar.yaml"  # two stages, with pooling between
+STAGES = [StageConfig(2, 7, (6, 6, 8), (3, 3, 0)), StageConfig(1, 5, (6, 6, 2), (3, 3, 0), stride=(2, 2, 4))]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The shipped configuration with fresh weights, exported: network, folder."""
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the export needs onnx, onnxruntime and onnxscript")
+    folder = tmp_path_factory.mktemp("onnx")
+    torch.manual_seed(0)
+    info = export.info_of_config(CONFIG)
+    network = DSVTCenter(**info.arguments).eval()
+    save_weights(folder / "net.safetensors", network, info)
+    assert export.main(["dsvt", str(folder / "net.safetensors"), "--out", str(folder / "out")]) == 0
+    return export.network_and_info(str(folder / "net.safetensors"))[0], folder / "out"
+
+
+def cloud(network, *counts: int) -> tuple[Tensor, Tensor, int]:
+    """Points of clouds of so many, all over the range and a little beyond."""
+    generator = torch.Generator().manual_seed(sum(counts))
+    low, high = torch.tensor(network.encoder.point_range).split(3)
+    places = low + (high - low) * (1.1 * torch.rand(sum(counts), 3, generator=generator) - 0.05)
+    points = torch.cat([places, torch.rand(sum(counts), 1, generator=generator)], 1)
+    return points, torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)), len(counts)
+
+
+@pytest.mark.parametrize("counts", [(1,), (300, 40), (4000,), (0, 7), (0,)], ids=str)
+def test_onnx_runtime_agrees(exported, counts):
+    from geo3d.zoo.onnx_detector import load_onnx
+
+    network, folder = exported
+    batch = cloud(network, *counts)
+    with torch.no_grad():
+        expected = network(*batch)
+    found = load_onnx(folder).network(*batch)
+    for name in network.head.branches:
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-4)
+
+
+def test_finds_the_same_boxes(exported):
+    from geo3d.zoo.onnx_detector import load_onnx
+
+    network, folder = exported
+    points = cloud(network, 4000)[0].numpy()
+    found = load_onnx(folder)(points)
+    expected = type(load_onnx(folder))(network, load_onnx(folder).info)(points)
+    assert len(found) == len(expected) > 0 and found.class_names == ("Car", "Pedestrian", "Cyclist")
+    torch.testing.assert_close(found.detections.scores, expected.detections.scores, rtol=0, atol=1e-4)
+
+
+def test_manifest_describes_the_files(exported):
+    _, folder = exported
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert [(stage["blocks"], stage["pooling"]) for stage in manifest["stages"]] == [
+        ("stage0_blocks.onnx", None),
+        ("stage1_blocks.onnx", "stage1_pooling.onnx"),
+    ]
+    inputs = manifest["files"]["stage0_blocks.onnx"]["inputs"]
+    blocks = len(manifest["stages"][0]["partition_of_block"])
+    assert {name: each["shape"] for name, each in inputs.items()} == {
+        "src": ["N", 64],
+        "set_voxel_inds_tensor_shift_0": [2, "S_0", 36],
+        "set_voxel_masks_tensor_shift_0": [2, "S_0", 36],
+        "pos_embed_tensor": [blocks, 2, "N", 64],
+    }
+    bev = manifest["files"]["map.onnx"]
+    assert bev["inputs"]["bev_map"]["shape"] == ["B", 64, 108, 84]
+    assert bev["outputs"]["heatmap"]["shape"] == ["B", 3, 108, 84]
+    assert manifest["weights"]["labels"]["class_names"] == ["Car", "Pedestrian", "Cyclist"]
+
+
+def test_blocks_take_both_partitions():
+    backbone = DSVTBackbone((32, 16, 8), STAGES, 16, 4, 24).eval()
+    stage = backbone.stages[0]
+    coords = torch.randint(0, 8, (90, 3)).unique(dim=0)
+    coords = torch.cat([torch.zeros_like(coords[:, :1]), coords], 1)
+    features = torch.randn(len(coords), 16)
+    partition = stage.partition(coords)
+    sets = [partition.sets[k] for k in stage.partitions]
+    positions = torch.stack([torch.stack(block.embed(partition.windows)) for block in stage.blocks])
+    deployed = DeployedBlocks(stage)
+    assert deployed.partitions == [0, 1]
+    found = deployed(features, *(each.rows for each in sets), *(each.padding for each in sets), positions)
+    torch.testing.assert_close(found, stage.attend(features, partition))
+
+
+@pytest.mark.parametrize("pooling", ["attention", "linear", "max"])
+def test_pooling_over_slots(pooling):
+    backbone = DSVTBackbone((32, 16, 8), STAGES, 16, 4, 24, pooling=pooling).eval()
+    stage = backbone.stages[1]
+    nn.init.normal_(stage.pool.position) if pooling == "attention" else None
+    coords = torch.randint(0, 8, (90, 3)).unique(dim=0)
+    coords = torch.cat([torch.zeros_like(coords[:, :1]), coords], 1)
+    features = torch.randn(len(coords), 16)
+    expected, cells = stage.pooled(features, coords)
+    _, cell, slot = pooling_partition(coords, (2, 2, 4), (32, 16, 8))
+    slots = voxel_of_slot(cell, slot, len(cells), 16)
+    torch.testing.assert_close(DeployedPooling(stage.pool)(features, slots), expected)
+
+
+def test_transfusion_head_runs_in_onnx_runtime(tmp_path):
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the export needs onnx, onnxruntime and onnxscript")
+    import onnxruntime
+
+    from geo3d.models.dsvt.deploy import DeployedMap
+    from geo3d.zoo.onnx_export import PROPOSALS, Part, write_part
+
+    network = nn.Module()
+    network.bev, network.head = (
+        BevBackbone(6, (0,), (1,), (8,), (1,), (8,)),
+        TransFusionHead(8, 3, 5, 16, 8, key_radius=2, crowded_classes=[2]),
+    )
+    outputs = (*network.head.branches, *PROPOSALS)
+    part = Part(
+        "map.onnx",
+        DeployedMap(network.eval(), list(outputs)).eval(),
+        (torch.randn(2, 6, 10, 8),),
+        ("bev_map",),
+        ({0: "B"},),
+        outputs,
+    )
+    write_part(part, tmp_path / part.file)
+    session = onnxruntime.InferenceSession(str(tmp_path / part.file))
+    for batch in (1, 3):
+        bev_map = torch.randn(batch, 6, 10, 8)
+        with torch.no_grad():
+            expected = part.module(bev_map)
+        for wanted, found in zip(expected, session.run(None, {"bev_map": bev_map.numpy()}), strict=True):
+            np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-4)
+
+
+def test_does_not_replace_what_is_there(exported, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    weights = str(exported[1].parent / "net.safetensors")
+    assert export.main(["dsvt", weights, "--out", str(exported[1])]) == 2
+    assert "exists; choose another --out, or --overwrite" in capsys.readouterr().err
+    assert export.main(["dsvt", weights, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "no export of geo3d, so it is not replaced" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_missing_package(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert export.main(["dsvt", str(CONFIG), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "pip install onnx onnxruntime onnxscript" in error and error.count("\n") == 1
+
+
+def test_weights_of_another_task(tmp_path, capsys):
+    pytest.importorskip("onnxscript", reason="the export needs onnx, onnxruntime and onnxscript")
+    assert export.main(["dsvt", "risurconv-shapes-classifier", "--out", str(tmp_path / "out")]) == 2
+    assert "the task 'classification'; detectors of DSVT are exported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["risurconv", "x"], "no export of 'risurconv'; there is dsvt"),
+        (["dsvt", "nonsense"], "no weights nonsense and no configuration nonsense"),
+        (["dsvt", "nonsense.safetensors"], "no weights nonsense.safetensors"),
+        (["dsvt", "risurconv/modelnet40"], "expected the configuration of a detector"),
+        (["dsvt", "README"], "no weights README"),
+    ],
+)
+def test_mistakes(options, message, tmp_path, capsys):
+    if options[0] == "dsvt":
+        pytest.importorskip("onnxscript", reason="the export needs onnx, onnxruntime and onnxscript")
+    assert export.main([*options, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_file_that_is_no_weights(tmp_path, capsys):
+    pytest.importorskip("onnxscript", reason="the export needs onnx, onnxruntime and onnxscript")
+    (tmp_path / "net.safetensors").write_bytes(b"nothing")
+    (tmp_path / "net.yaml").write_bytes(b"\xff\xfe{")
+    for name in ("net.safetensors", "net.yaml"):
+        assert export.main(["dsvt", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_released_weights_go_with_a_configuration(tmp_path):
+    info = export.info_of_config(CONFIG)
+    network = DSVTCenter(**info.arguments)
+    save_weights(tmp_path / "net.safetensors", network, WeightsInfo("geo3d.models.dsvt.DSVTCenter", {}, "detection"))
+    found, _ = export.network_and_info(str(CONFIG), str(tmp_path / "net.safetensors"))
+    torch.testing.assert_close(found.head.shared[0].weight, network.head.shared[0].weight.half().float())
