@@ -13,6 +13,7 @@ published models are trained in. A point has x, y, z, intensity (0..255) and its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from geo3d.data.cache import cached_arrays
 from geo3d.data.lidar import CameraView, LidarSample, finite_points, read_float_rows
 from geo3d.data.nuscenes_tables import (
+    ATTRIBUTES,
     CLASS_OF_CATEGORY,
     MINI_VAL_SCENES,
     NUSCENES_CLASSES,
@@ -40,6 +42,25 @@ from geo3d.geometry.cameras import invert_rigid, pinhole
 NuScenesSplit = Literal["train", "val", "all"]
 LIDAR = "LIDAR_TOP"
 EGO_RADIUS = 1.0  # metres; points of earlier sweeps with |x| and |y| below are on the car itself
+
+
+@dataclass(frozen=True, eq=False)
+class NuScenesObjects:
+    """All annotations of a key frame as the benchmark takes them; K may be 0.
+
+    Attributes:
+        boxes: [K, 9] float64 in the global frame, as annotated; velocities are NaN where they are unknown.
+        names: [K] classes, or full names of categories that are in none.
+        attributes: [K] such as vehicle.parked, "" where there is none.
+        num_points: [K] int64 of LiDAR and radar.
+        position: [3] float64 of the car.
+    """
+
+    boxes: np.ndarray
+    names: np.ndarray
+    attributes: np.ndarray
+    num_points: np.ndarray
+    position: np.ndarray
 
 
 class NuScenesDataset(Dataset[LidarSample]):
@@ -91,8 +112,8 @@ class NuScenesDataset(Dataset[LidarSample]):
         self.arrays = cached_arrays(
             self.root,
             f"nuscenes_{folder.name}_{split}_{num_sweeps}",
-            sources,
-            (split, num_sweeps, sorted(CLASS_OF_CATEGORY.items())),
+            [*sources, *folder.glob(f"{ATTRIBUTES}.json")],
+            (split, num_sweeps, sorted(CLASS_OF_CATEGORY.items()), "with what the benchmark takes"),
             lambda: _collect(NuScenesTables(folder), split, num_sweeps),
         )
         self.frames: list[str] = self.arrays["tokens"].tolist()
@@ -126,6 +147,11 @@ class NuScenesDataset(Dataset[LidarSample]):
     def global_from_lidar(self, index: int) -> np.ndarray:
         """[4, 4] pose of the LiDAR at a key frame, in which the benchmark wants its boxes (`transform_boxes`)."""
         return self.arrays["global_from_lidar"][index]
+
+    def objects(self, index: int) -> NuScenesObjects:
+        """What the benchmark compares detections in a key frame with."""
+        columns = ("global_boxes", "box_names", "attributes", "num_any_points")
+        return NuScenesObjects(*(self._rows("box", column, index) for column in columns), self.arrays["positions"][index])
 
     def label_sets(self) -> list[set[int]]:
         """Labels that occur in each key frame, without reading any sweep; for class-balanced sampling."""
@@ -185,7 +211,8 @@ def _collect(tables: NuScenesTables, split: str, num_sweeps: int) -> dict[str, n
     """What the data set needs of the tables, as flat arrays; `..._ends` are the ends of each key frame's rows."""
     frames: list[tuple[str, np.ndarray]] = []
     sweeps: list[tuple[str, np.ndarray, float]] = []
-    boxes: list[tuple[np.ndarray, str, int]] = []
+    boxes: list[tuple[np.ndarray, np.ndarray, str, str, int, int]] = []
+    positions: list[Any] = []
     cameras: list[tuple[str, np.ndarray, np.ndarray, tuple[int, int]]] = []
     ends: dict[str, list[int]] = {"sweep": [], "box": [], "camera": []}
     samples = [sample for scene in tables.scenes() if _in_split(scene["name"], split) for sample in tables.samples(scene)]
@@ -195,6 +222,7 @@ def _collect(tables: NuScenesTables, split: str, num_sweeps: int) -> dict[str, n
             raise ValueError(f"{tables.folder}: expected a key frame of {LIDAR} for sample {sample['token']}")
         lidar = data[LIDAR]
         frames.append((sample["token"], tables.global_from_sensor(lidar)))
+        positions.append(tables.record("ego_pose", lidar["ego_pose_token"])["translation"])
         sweeps.append((lidar["filename"], np.eye(4), 0.0))
         for sweep in tables.previous_sweeps(lidar, num_sweeps - 1):
             age = 1e-6 * (lidar["timestamp"] - sweep["timestamp"])
@@ -213,9 +241,13 @@ def _collect(tables: NuScenesTables, split: str, num_sweeps: int) -> dict[str, n
         "sweep_files": np.array([row[0] for row in sweeps], dtype=str),
         "sweep_poses": _stack([row[1] for row in sweeps], (4, 4)),
         "sweep_ages": np.array([row[2] for row in sweeps]),
+        "positions": _stack(positions, (3,)),
         "boxes": _stack([row[0] for row in boxes], (9,)),
-        "box_names": np.array([row[1] for row in boxes], dtype=str),
-        "num_points": np.array([row[2] for row in boxes], dtype=np.int64),
+        "global_boxes": _stack([row[1] for row in boxes], (9,)),
+        "box_names": np.array([row[2] for row in boxes], dtype=str),
+        "attributes": np.array([row[3] for row in boxes], dtype=str),
+        "num_points": np.array([row[4] for row in boxes], dtype=np.int64),
+        "num_any_points": np.array([row[4] + row[5] for row in boxes], dtype=np.int64),
         "camera_files": np.array([row[0] for row in cameras], dtype=str),
         "intrinsics": _stack([row[1] for row in cameras], (3, 3)),
         "camera_poses": _stack([row[2] for row in cameras], (4, 4)),
@@ -224,14 +256,20 @@ def _collect(tables: NuScenesTables, split: str, num_sweeps: int) -> dict[str, n
     }
 
 
-def _boxes(tables: NuScenesTables, sample: Record, global_from_lidar: np.ndarray) -> list[tuple[np.ndarray, str, int]]:
-    """Box [9] in the LiDAR frame, class and number of points of each annotation; unknown velocities are 0."""
+def _boxes(
+    tables: NuScenesTables, sample: Record, global_from_lidar: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, str, str, int, int]]:
+    """Of each annotation the box [9] in the LiDAR frame, where unknown velocities are 0, that in the global frame, class, attribute,
+    and the points of LiDAR and of radar."""
     lidar_from_global = invert_rigid(global_from_lidar)
     rows = []
     for annotation in tables.annotations(sample):
-        box = transform_boxes(annotation_box(annotation)[None], lidar_from_global)[0]
-        box[7:] = np.nan_to_num((lidar_from_global[:3, :3] @ tables.velocity(annotation))[:2])
-        rows.append((box, class_of_category(tables.category(annotation)), int(annotation["num_lidar_pts"])))
+        box, velocity = annotation_box(annotation), tables.velocity(annotation)
+        local = transform_boxes(box[None], lidar_from_global)[0]
+        local[7:] = np.nan_to_num((lidar_from_global[:3, :3] @ velocity)[:2])
+        box[7:] = velocity[:2]
+        name, attribute = class_of_category(tables.category(annotation)), tables.attribute(annotation)
+        rows.append((local, box, name, attribute, int(annotation["num_lidar_pts"]), int(annotation.get("num_radar_pts", 0))))
     return rows
 
 

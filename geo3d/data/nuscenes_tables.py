@@ -27,6 +27,7 @@ TABLES = (
     "sample_data",
     "sample_annotation",
 )
+ATTRIBUTES = "attribute"
 LONGEST_GAP = 1.5  # seconds between annotations of an object that still give a velocity; twice that across the key frame
 
 # The classes of the detection benchmark, in the order of the published models.
@@ -90,6 +91,8 @@ class NuScenesTables:
         self._annotations_of_sample: dict[str, list[Record]] = {}
         for record in self._records["sample_annotation"].values():
             self._annotations_of_sample.setdefault(record["sample_token"], []).append(record)
+        named = _read_table(folder, ATTRIBUTES) if (folder / f"{ATTRIBUTES}.json").is_file() else []  # only evaluation needs it
+        self._attribute_names = {record["token"]: str(record["name"]) for record in named}
 
     def record(self, table: str, token: str) -> Record:
         """One record; raises ValueError where a table names a token that another lacks."""
@@ -147,6 +150,11 @@ class NuScenesTables:
         """Full name of a box's category, such as vehicle.car."""
         instance = self.record("instance", annotation["instance_token"])
         return self.record("category", instance["category_token"])["name"]
+
+    def attribute(self, annotation: Record) -> str:
+        """What an object does, such as vehicle.parked, or "" where that is not annotated."""
+        tokens = annotation.get("attribute_tokens") or [""]
+        return self._attribute_names.get(tokens[0], "")
 
     def velocity(self, annotation: Record) -> np.ndarray:
         """[3] metres per second in the global frame from the annotations before and after; NaN where there are none in time."""

@@ -17,10 +17,9 @@ from geo3d.data.waymo import WaymoDataset
 from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
 from geo3d.models.dsvt import DSVTDetector, parameters_left_untrained_by_the_authors
 from geo3d.tasks.base import Task
-from geo3d.tasks.detection_metrics import KittiFrames, MetricName, Recall, make_metrics
+from geo3d.tasks.detection_metrics import METRICS, DetectionMetric, MetricName, NuScenesFrames, make_metrics
 from geo3d.tasks.schedules import OneCycle
 
-MONITORS = {"kitti": KittiFrames.monitor, "recall": Recall.monitor}
 SENSORS = {KittiDataset: "kitti", NuScenesDataset: "nuscenes", WaymoDataset: "waymo"}
 
 
@@ -35,11 +34,12 @@ class Detection(Task):
         lr: the highest learning rate.
         weight_decay: of all parameters.
         schedule: of rate and momentum; that of Waymo's networks when None.
-        metrics: of validation and test: "kitti", average precision in KITTI's format; "recall", of boxes whatever their class.
-            The first tells the best checkpoint.
+        metrics: of validation and test: "kitti", average precision in KITTI's format; "waymo", with and without headings; "nuscenes",
+            the detection score; "recall", of boxes whatever their class. The first tells the best checkpoint.
         loss: options of the head's loss, see `CenterLoss` and `TransFusionLoss`.
         decoder: options of the head's decoder, see `CenterDecoder` and `TransFusionDecoder`.
         train_all: see below.
+        results_file: where `geo3d test` writes the detections as nuScenes' benchmark takes them (JSON), with the metric "nuscenes".
     """
 
     name = "detection"
@@ -54,19 +54,23 @@ class Detection(Task):
         loss: dict[str, Any] | None = None,
         decoder: dict[str, Any] | None = None,
         train_all: bool = True,  # the authors' optimiser missed the projections of all attentions, which kept their initial values
+        results_file: str | None = None,
     ) -> None:
         super().__init__(network, lr, weight_decay, "adamw")
         if not isinstance(network, DSVTDetector):
             raise ValueError(f"Detection: network must be a DSVTDetector, got {type(network).__name__}")
         self.cycle = OneCycle() if schedule is None else schedule
         self.metric_names = tuple(metrics)
+        self.results_file = results_file
         self.loss = loss_for(network.head, network.bev_grid, loss)
         self.decode = decoder_for(network.head, network.bev_grid, decoder)
         self.train_all = train_all
         self.metrics: nn.ModuleList = nn.ModuleList()
         if not metrics:
-            raise ValueError(f"Detection: metrics must name at least one of {', '.join(MONITORS)}")
-        self.monitor = f"val/{MONITORS[metrics[0]]}"
+            raise ValueError(f"Detection: metrics must name at least one of {', '.join(METRICS)}")
+        if results_file is not None and "nuscenes" not in metrics:
+            raise ValueError(f"Detection: results_file is for the metric nuscenes, got {', '.join(metrics)}")
+        self.monitor = f"val/{METRICS[metrics[0]].monitor}"
 
     def setup(self, stage: str) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -164,6 +168,9 @@ class Detection(Task):
         self._log_metrics("val")
 
     def on_test_epoch_end(self) -> None:
+        for metric in self._metrics():
+            if self.results_file is not None and isinstance(metric, NuScenesFrames):
+                metric.write(self.results_file, self.trainer.is_global_zero)
         self._log_metrics("test")
 
     def _log_metrics(self, stage: str) -> None:
@@ -173,7 +180,7 @@ class Detection(Task):
                 self.log(f"{stage}/{name}", value, prog_bar=is_shown)
             metric.reset()
 
-    def _metrics(self) -> list[KittiFrames | Recall]:
+    def _metrics(self) -> list[DetectionMetric]:
         return list(self.metrics)  # type: ignore[arg-type]
 
     def description(self) -> dict[str, Any]:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from geo3d.data import LidarBatch
 from geo3d.metrics.waymo import WaymoAveragePrecision, area_under_curve, waymo_levels
+from geo3d.models.detection import Detections
+from geo3d.tasks.detection_metrics import WaymoFrames, make_metrics
 
 CLASSES = ("Vehicle", "Pedestrian", "Cyclist")
 
@@ -165,3 +168,28 @@ def test_equals_the_official_code():
     for name, expected in OFFICIAL.items():
         figures = [results[f"{name}_{kind}_L{level}"] for level in (1, 2) for kind in ("AP", "APH")]
         assert figures == pytest.approx(expected, abs=1e-6)
+
+
+class Frames:
+    def __init__(self, *class_names):
+        self.class_names = class_names
+
+
+def test_metric_of_the_task():
+    """Two frames of a batch: a vehicle that is found, and a pedestrian of 3 points, so of level 2, that is not."""
+    boxes, labels, owners = boxes_at(0, 0), torch.tensor([1, 0]), torch.tensor([0, 1])
+    points, difficulty = torch.tensor([40, 3]), torch.tensor([0, 0])
+    batch = LidarBatch(torch.zeros(0, 5), owners[:0], boxes, labels, owners, points, difficulty, 2, ("a", "b"))
+    nothing = Detections(boxes[:0], torch.zeros(0), labels[:0])
+    metric = WaymoFrames(Frames("Pedestrian", "Vehicle"))
+    metric.update(batch, [Detections(boxes[:1], torch.tensor([0.5]), labels[:1]), nothing])
+    results = metric.compute()
+    assert results[metric.monitor] == pytest.approx(0.5) and results["mAP_L1"] == pytest.approx(1)
+    assert results["Vehicle_APH_L2"] == pytest.approx(1) and "Pedestrian_AP_L1" not in results
+    metric.reset()
+    metric.update(batch, [nothing, nothing])
+    assert metric.compute()["mAPH_L2"] == 0
+    with pytest.raises(ValueError, match="metrics: waymo evaluates Vehicle, Pedestrian, Sign, Cyclist; the data has Tram"):
+        WaymoFrames(Frames("Vehicle", "Tram"))
+    with pytest.raises(ValueError, match="metrics: waymo is for Waymo, got Frames"):
+        make_metrics(["waymo"], Frames())
