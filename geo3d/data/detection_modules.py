@@ -300,6 +300,7 @@ class Waymo(DetectionDataModule):
         train_every, val_every: keep every so many frames; 5 for training in the published short schedule.
         no_label_zones: keep points where nothing is labelled.
         processed: name of the folder of sequences.
+        sweeps: frames of a sample: the frame and those before it; points then have their age too.
     """
 
     def __init__(
@@ -319,6 +320,7 @@ class Waymo(DetectionDataModule):
         augment: LidarAugmentation | None = WAYMO_AUGMENTATION,
         gt_sampling: GroundTruthSampling | None = WAYMO_SAMPLING,
         seed: int = 0,
+        sweeps: int = 1,
     ) -> None:
         super().__init__(
             root,
@@ -336,6 +338,7 @@ class Waymo(DetectionDataModule):
         self.every: dict[Role, int] = {"train": train_every, "val": val_every}
         self.no_label_zones = no_label_zones
         self.processed = processed
+        self.sweeps = sweeps
 
     def make_frames(self, role: Role) -> WaymoDataset:
         """The data set of a role."""
@@ -346,4 +349,5 @@ class Waymo(DetectionDataModule):
             every=self.every[role],
             no_label_zones=self.no_label_zones,
             processed=self.processed,
+            sweeps=self.sweeps,
         )

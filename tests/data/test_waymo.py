@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
+from geo3d.data import Waymo
 from geo3d.data.waymo import PROCESSED_FOLDER, WaymoDataset, read_sequence
 from geo3d.data.waymo_parquet import WaymoParquetDataset, range_image_points
 from geo3d.geometry.cameras import rigid_matrix
@@ -66,6 +67,57 @@ def test_options(root):
         WaymoDataset(root, every=0)
     with pytest.raises(ValueError, match=r"split must be one of \['train', 'val'\], got 'test'"):
         WaymoDataset(root, "test")
+
+
+def test_sweeps_move_with_the_car(root):
+    """The car drives 1 m ahead a frame and turns left by 90 degrees before the last; the points on it of earlier frames go."""
+    poses = [rigid_matrix([1, 0, 0, 0], [100 + index, 50, 2]) for index in range(3)]
+    poses[2] = rigid_matrix([0.5**0.5, 0, 0, 0.5**0.5], [102, 50, 2])
+    folder = root / PROCESSED_FOLDER / SEQUENCE
+    infos = pickle.loads((folder / f"{SEQUENCE}.pkl").read_bytes())
+    for index, info in enumerate(infos):
+        info["pose"] = poses[index]
+        rows = [[10, 0, 1, 0.5, 2, -1], [0.9, -0.9, 0, 0, 0, -1], [0.5, 1, 0, index, 0, 1]]
+        np.save(folder / f"{index:04d}.npy", np.array(rows, np.float32))
+    (folder / f"{SEQUENCE}.pkl").write_bytes(pickle.dumps(infos))
+    dataset = WaymoDataset(root, sweeps=3)
+    assert dataset.features == ("intensity", "elongation", "time") == dataset[0].features
+    assert [len(sample.points) for sample in dataset] == [3, 5, 7]
+    points = dataset[2].points
+    np.testing.assert_allclose(points[:, 5], [0, 0, 0, 0.1, 0.1, 0.2, 0.2], atol=1e-6)
+    # A point ahead of an earlier frame, x metres on in the world from where the car stands now, is to its right.
+    np.testing.assert_allclose(points[[3, 5], :3], [[0, -9, 1], [0, -8, 1]], atol=1e-5)
+    np.testing.assert_allclose(points[[4, 6], :3], [[1, 0.5, 0], [1, 1.5, 0]], atol=1e-5)
+    np.testing.assert_allclose(points[[2, 4, 6], 3], np.tanh([2, 1, 0]), atol=1e-6)
+    np.testing.assert_allclose(points[:3, :5], WaymoDataset(root)[2].points)
+    assert dataset[2].boxes.tolist() == WaymoDataset(root)[2].boxes.tolist()
+    sparse = WaymoDataset(root, every=2, sweeps=2, no_label_zones=False)  # frames that are left out still come before others
+    assert sparse.frames == [f"{SEQUENCE}/0000", f"{SEQUENCE}/0002"]
+    np.testing.assert_allclose(sparse[1].points[:, 5], [0, 0, 0.1], atol=1e-6)
+
+
+def test_sweeps_of_the_data_module(root):
+    point_range = (-74.88, -74.88, -2.0, 74.88, 74.88, 4.0)
+    module = Waymo(str(root), sweeps=2, point_range=point_range, test_batch_size=3, gt_sampling=None)
+    [batch] = module.val_dataloader()
+    assert batch.points.shape == (2 + 4 + 4, 6) and module.frames("val").features[-1] == "time"
+    assert Waymo(str(root)).frames("val").features == ("intensity", "elongation")
+
+
+def test_sweeps_that_do_not_fit(root):
+    with pytest.raises(ValueError, match="sweeps must be at least 1, got 0"):
+        WaymoDataset(root, sweeps=0)
+    path = root / PROCESSED_FOLDER / SEQUENCE / f"{SEQUENCE}.pkl"
+    infos = pickle.loads(path.read_bytes())
+    del infos[1]["pose"]
+    path.write_bytes(pickle.dumps(infos))
+    assert len(WaymoDataset(root)) == 3
+    with pytest.raises(ValueError, match=f"expected a pose of each frame, which sweeps = 2 needs; {SEQUENCE}/0001 has none"):
+        WaymoDataset(root, sweeps=2)
+    infos[1]["pose"] = np.eye(3)
+    path.write_bytes(pickle.dumps(infos))
+    with pytest.raises(ValueError, match=r"got pose \[3, 3\] in frame 1"):
+        WaymoDataset(root)
 
 
 def test_frames_without_annotations(root):
