@@ -1,28 +1,30 @@
 """Time the ops beside their installed peers: `geo3d benchmark ops [--select knn ...] [--threads 1 2]`.
 
+Or a whole network, its parts, and the same network in plain PyTorch: `geo3d benchmark model dsvt [--config NAME_OR_YAML]`.
+
 Each workload runs warm, ours and every peer in turn within one run; the medians, their ratios, the machine's floor and the peak memory are
 printed. Each thread count is a process of its own, which is held to as many processors, so that peers with thread pools of their own obey.
 
   geo3d benchmark ops --markdown docs/benchmarks.md --plot ops.png
+  geo3d benchmark model dsvt --markdown docs/benchmarks.md --threads 1
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.metadata
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+from geo3d.tools.benchmarks import model_report as model_reports
 from geo3d.tools.benchmarks import report as reports
 from geo3d.tools.errors import run_tool
 
-FILES = ("scatter", "voxels", "search", "boxes", "sparse_conv", "attention")  # of workloads, in geo3d.tools.benchmarks
 PEERS = (
     "torch",
     "numba",
@@ -51,25 +53,52 @@ def _benchmark(argv: list[str]) -> int:
     for path in (arguments.markdown, arguments.plot, arguments.json):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"no folder {path.absolute().parent} for {path.name}")
-    _files(arguments.select)  # a misspelt op is told before anything is measured
+    _check(arguments)
     results = [_in_a_process(arguments, threads) for threads in arguments.threads]
-    text = reports.markdown(results)
+    text = (model_reports if _is_model(arguments) else reports).markdown(results)
     print(text)
     if arguments.json:
         results[-1].write(arguments.json)
     if arguments.markdown:
-        reports.write_markdown(arguments.markdown, text, f"ops on {arguments.device}")
+        name = f"model {arguments.name}" if _is_model(arguments) else "ops"
+        reports.write_markdown(arguments.markdown, text, f"{name} on {arguments.device}")
     if arguments.plot:
         reports.plot(arguments.plot, results)
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What is misspelt is told before anything is measured."""
+    if _is_model(arguments):
+        from geo3d.tools.benchmarks import models
+
+        models.configurations(arguments)
+        if arguments.plot:
+            raise ValueError("--plot goes with ops")
+        return
+    from geo3d.tools.benchmarks import ops
+
+    ops.files_of(arguments.select)
+    for option in ("name", "config"):
+        if getattr(arguments, option):
+            raise ValueError(f"{getattr(arguments, option)}: a network goes with model, as in geo3d benchmark model dsvt")
+
+
+def _is_model(arguments: argparse.Namespace) -> bool:
+    return arguments.what == "model"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "geo3d benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["ops"], help="what to time")
-    parser.add_argument("--select", nargs="+", metavar="OP", help="only these ops, by the start of their names")
+    parser.add_argument("what", choices=["ops", "model"], help="what to time")
+    parser.add_argument("name", nargs="?", help="of the model: dsvt")
+    parser.add_argument("--config", help="configuration of the model (default: three that geo3d ships)")
+    parser.add_argument("--precision", default="32", choices=["32", "bf16", "16"], help="of the model (default: 32)")
+    parser.add_argument(
+        "--select", nargs="+", metavar="OP", help="only these ops or configurations, by the start of their names"
+    )
     parser.add_argument("--threads", nargs="+", type=int, help="thread counts to measure (default: 1, and all processors)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where to run (default: cpu)")
     parser.add_argument("--seconds", type=float, default=4, help="time for each workload (default: 4)")
@@ -84,34 +113,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _in_a_process(arguments: argparse.Namespace, threads: int) -> reports.Report:
+def _in_a_process(arguments: argparse.Namespace, threads: int) -> Any:
     if not 1 <= threads <= len(_processors()):
         raise ValueError(f"--threads must be 1 to {len(_processors())}, the processors of this machine, got {threads}")
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
-        command = [
-            sys.executable,
-            "-m",
-            "geo3d.tools.benchmark",
-            arguments.what,
-            "--inner",
-            str(path),
-            "--threads",
-            str(threads),
-        ]
-        command += ["--device", arguments.device, "--seconds", str(arguments.seconds), "--rounds", str(arguments.rounds)]
+        command = [sys.executable, "-m", "geo3d.tools.benchmark", arguments.what, *([arguments.name] if arguments.name else [])]
+        command += ["--inner", str(path), "--threads", str(threads)]
+        for option in ("device", "seconds", "rounds", "precision"):
+            command += [f"--{option}", str(getattr(arguments, option))]
+        command += ["--config", arguments.config] if arguments.config else []
         command += ["--select", *arguments.select] if arguments.select else []
         if subprocess.run(command, env=environment).returncode:
             raise RuntimeError(f"the measurement with {threads} threads ended early; its message is above")
-        return reports.Report.read(path)
+        return (model_reports.ModelReport if _is_model(arguments) else reports.Report).read(path)
 
 
-def _measure(arguments: argparse.Namespace) -> reports.Report:
+def _measure(arguments: argparse.Namespace) -> Any:
     import torch
-    from tqdm import tqdm
 
-    from geo3d.tools.benchmarks import machine
+    from geo3d.tools.benchmarks import machine, models, ops
 
     threads = arguments.threads[0]
     if hasattr(os, "sched_setaffinity"):
@@ -120,68 +142,7 @@ def _measure(arguments: argparse.Namespace) -> reports.Report:
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device here")
-    limits = machine.measure(device)
-    rows = []
-    with tqdm(_workloads(arguments.select, device), unit=" workloads", desc=f"{threads} threads") as bar:
-        for workload in bar:
-            bar.set_postfix_str(workload.title[:60])
-            rows.append(_row(workload, limits, device, arguments))
-    return reports.Report(limits.name, threads, limits.bandwidth / 1e9, limits.rate / 1e9, _versions(), rows)
-
-
-def _workloads(select: Sequence[str] | None, device) -> Iterator:
-    for file in _files(select):
-        yield from (workload for workload in file.workloads(device) if _is_selected(workload.op, select))
-
-
-def _files(select: Sequence[str] | None) -> list[ModuleType]:
-    """The modules that hold workloads of the selected ops."""
-    files = [importlib.import_module(f"geo3d.tools.benchmarks.{name}") for name in FILES]
-    selected = [file for file in files if any(_is_selected(op, select) for op in file.OPS)]
-    if not selected:
-        known = ", ".join(op for file in files for op in file.OPS)
-        raise ValueError(f"--select {' '.join(select or [])}: no workload of such an op; there are {known}")
-    return selected
-
-
-def _is_selected(op: str, select: Sequence[str] | None) -> bool:
-    return select is None or any(op.startswith(start) for start in select)
-
-
-def _row(workload, limits, device, arguments: argparse.Namespace) -> reports.Row:
-    from geo3d.tools.benchmarks.timing import peak_memory, time_interleaved
-
-    workload.check()
-    candidates: dict[str, Callable] = {"ours": workload.ours, **workload.peers}
-    if limits.threads > 1 and device.type == "cpu":
-        candidates["single"] = _with_one_thread(workload.ours)
-    timing = time_interleaved(candidates, device, arguments.seconds, arguments.rounds)
-    peak = peak_memory(workload.ours, device)
-    floor = limits.floor(workload.num_bytes, workload.operations)
-    return reports.Row(
-        workload.op,
-        workload.title,
-        limits.threads,
-        1e3 * timing.seconds("ours"),
-        1e3 * floor or None,
-        1e3 * timing.seconds("single") if "single" in candidates else None,
-        {name: (1e3 * timing.seconds(name), timing.ratio(name, "ours")) for name in workload.peers},
-        None if peak is None else peak / 2**20,
-    )
-
-
-def _with_one_thread(call: Callable) -> Callable:
-    import torch
-
-    def alone():
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return call()
-        finally:
-            torch.set_num_threads(threads)
-
-    return alone
+    return (models if _is_model(arguments) else ops).measure(arguments, machine.measure(device), device, _versions())
 
 
 def _processors() -> list[int]:

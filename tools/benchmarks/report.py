@@ -105,7 +105,7 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
     axes.set_yticks(range(len(rows)), [row.title for row in reversed(rows)], fontsize=7)
     axes.set_xlabel("time of the peer over that of geo3d: right of the line geo3d is faster")
     axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}")
-    axes.set_title(f"{reports[-1].machine}, {_threads(reports[-1].threads)}", fontsize=9)
+    axes.set_title(f"{reports[-1].machine}, {thread_count(reports[-1].threads)}", fontsize=9)
     axes.margins(y=0.01)
     axes.grid(axis="x", color="#e4e8ec")
     axes.set_axisbelow(True)
@@ -116,7 +116,7 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
 def _section(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     lines = [
-        f"### {_threads(report.threads)}",
+        f"### {thread_count(report.threads)}",
         "",
         f"{report.machine}; copies {report.bandwidth:.0f} GB/s, multiplies {report.rate:.0f} GFLOP/s; {versions}.",
         "",
@@ -132,13 +132,13 @@ def _line(row: Row) -> str:
         f"{name} {ratio:.1f}" for name, (_, ratio) in sorted(row.peers.items(), key=lambda item: item[1]) if name != best
     )
     milliseconds, ratio = row.peers[best] if best else (None, None)
-    alone = f" ({_number(row.single)} with 1 thread)" if row.single is not None else ""
+    alone = f" ({as_milliseconds(row.single)} with 1 thread)" if row.single is not None else ""
     cells = [
         row.title,
-        _number(row.ours) + alone,
-        _number(row.floor),
+        as_milliseconds(row.ours) + alone,
+        as_milliseconds(row.floor),
         best or "none installed",
-        _number(milliseconds),
+        as_milliseconds(milliseconds),
         "-" if ratio is None else f"**{ratio:.2f}**",
         others or "-",
         "-" if row.peak is None else f"{row.peak:.0f}",
@@ -146,7 +146,8 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _number(milliseconds: float | None) -> str:
+def as_milliseconds(milliseconds: float | None) -> str:
+    """With three digits; a dash for none."""
     if milliseconds is None:
         return "-"
     return (
@@ -154,5 +155,6 @@ def _number(milliseconds: float | None) -> str:
     )
 
 
-def _threads(count: int) -> str:
+def thread_count(count: int) -> str:
+    """In words."""
     return f"{count} thread{'s' if count != 1 else ''}"

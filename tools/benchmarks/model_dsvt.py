@@ -1,0 +1,107 @@
+"""DSVT's detectors on one LiDAR sweep, part by part, and the peer in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from geo3d.models.detection import decoder_for, scatter_to_bev
+from geo3d.models.dsvt import DSVTDetector
+from geo3d.models.dsvt.backbone import Stage
+from geo3d.tools.benchmarks.clouds import kitti_sweep
+from geo3d.tools.benchmarks.plain_dsvt import Mark, PlainDSVT
+from geo3d.tools.export import info_of_config
+from geo3d.zoo.weights import WeightsInfo, build
+
+SENSOR_HEIGHT = 1.73  # metres, of generated streets; Waymo's points begin at the ground
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network on a sweep; both calls take what to call at the end of each part, and give the head's input and the boxes."""
+
+    title: str
+    ours: Callable[[Mark], Any]
+    peer: Callable[[Mark], Any]
+
+
+def make_case(path: Path, device: torch.device) -> Case:
+    """The network of a configuration, with fresh weights, and its peer.
+
+    Raises:
+        ValueError: no configuration of a detector.
+    """
+    info = info_of_config(path)
+    torch.manual_seed(0)
+    network = build(info).to(device).eval()
+    if not isinstance(network, DSVTDetector):
+        raise ValueError(f"{path}: expected a detector of DSVT, got {type(network).__name__}")
+    points, source = sweep_for(path.stem, info)
+    points = points[_in_range(points, network.encoder.point_range)].to(device)
+    batch_index = torch.zeros(len(points), dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        voxels = len(network.encoder(points, batch_index, 1).coords)
+    decode = decoder_for(network.head, network.bev_grid, info.labels["decoder"])
+    plain = PlainDSVT(network)
+
+    def ours(mark: Mark) -> tuple[Tensor, Any]:
+        return _finish(network, decode, run_parts(network, points, batch_index, 1, mark), mark)
+
+    def peer(mark: Mark) -> tuple[Tensor, Any]:
+        return _finish(network, decode, plain(points, batch_index, 1, mark), mark)
+
+    kind = "pillars" if network.encoder.grid[2] == 1 else "voxels"
+    return Case(f"{path.stem}, {source}: {len(points):,} points, {voxels:,} {kind}", ours, peer)
+
+
+def run_parts(network: DSVTDetector, points: Tensor, batch_index: Tensor, batch_size: int, mark: Mark) -> Tensor:
+    """Map of the 2D backbone, as the detector computes it; calls mark(name) at the end of each part."""
+    features, coords = network.encoder(points, batch_index, batch_size)
+    mark("point encoder")
+    for stage in cast("list[Stage]", network.backbone.stages):
+        if stage.pool is not None:
+            features, coords = stage.pooled(features, coords)
+            mark("pooling")
+        partition = stage.partition(coords)
+        mark("windows and sets")
+        features = stage.attend(features, partition)
+        mark("attention blocks")
+    columns, rows, _ = network.backbone.out_grid
+    bev = network.bev(scatter_to_bev(features, coords, batch_size, (rows, columns)))
+    mark("2D backbone")
+    return bev
+
+
+def sweep_for(name: str, info: WeightsInfo) -> tuple[Tensor, str]:
+    """Points [N, 3 + F] for a configuration's network, and where they are from."""
+    sensor, features = info.preprocessing["sensor"], info.preprocessing["features"]
+    if sensor == "kitti" and not name.startswith("generated"):
+        return kitti_sweep()
+    from geo3d.data.synthetic.streets import make_street
+    from geo3d.data.synthetic.streets_camera import street_camera
+
+    points = torch.from_numpy(make_street(0, 0).sweep.points).float()
+    if info.preprocessing["camera_view_only"]:
+        points = points[street_camera().in_view(points.double())]
+    if sensor == "waymo":
+        points[:, 2] += SENSOR_HEIGHT
+    others = torch.rand(len(points), len(features) - 1, generator=torch.Generator().manual_seed(0))
+    return torch.cat([points, others], 1), "generated street"
+
+
+def _finish(network: DSVTDetector, decode: Any, bev: Tensor, mark: Mark) -> tuple[Tensor, Any]:
+    outputs = network.head(bev)
+    mark("head")
+    found = decode(outputs)
+    mark("decoding and NMS")
+    return bev, found
+
+
+def _in_range(points: Tensor, point_range: tuple[float, ...]) -> Tensor:
+    low, high = torch.tensor(point_range).split(3)
+    return ((points[:, :3] >= low) & (points[:, :3] < high)).all(1)
