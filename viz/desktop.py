@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from geo3d.viz.camera import AXES, Camera, View, as_view, orbit_around
 from geo3d.viz.drawing import draw_from, frame_layers, visible_content
 from geo3d.viz.layers import Labels, Layer, Lines, Mesh, Part, Points, extent_points
 from geo3d.viz.pictures import write_picture
-from geo3d.viz.window import Request, Shape, Window, WindowLayer, WindowScene, show_window
+from geo3d.viz.window import PANEL_WIDTH, Request, Shape, Window, WindowLayer, WindowScene, show_window
 
 if TYPE_CHECKING:
     from geo3d.viz.scene import Scene
@@ -27,15 +28,17 @@ def show_scenes(scenes: Sequence[Scene], *, size: tuple[int, int], view: str | V
     first, direction = scenes[0], as_view(view)
     first.check_content()
     layers = list(first.layers.values())
-    camera, origin, _ = frame_layers(layers, first.up, direction, size, 1)
+    seen = (max(size[0] - PANEL_WIDTH, 1), size[1])  # by the 3D view
+    camera, origin, _ = frame_layers(layers, first.up, direction, seen, 1)
+    fov_deg = math.degrees(2 * math.atan(0.5 * camera.height / camera.focal))  # from top to bottom, as Open3D takes it
     orbit = orbit_around(camera, first.up, visible_content(layers) - origin)
     red, green, blue = (value / 255 for value in first.background)
 
     def answer(request: Request) -> WindowScene | str:
         scene = scenes[request.index]
         if request.ask == "scene":
-            return _window_scene(scene, origin, direction, size)
-        camera = _camera(request, direction.fov_deg)
+            return _window_scene(scene, origin, direction, seen)
+        camera = _camera(request, fov_deg)
         if request.ask == "picture":
             return _save_picture(scene, request, camera, origin)
         return _picked(scene, request, camera, origin)
@@ -48,7 +51,7 @@ def show_scenes(scenes: Sequence[Scene], *, size: tuple[int, int], view: str | V
         eye=camera.eye,
         target=orbit.target,
         up=-camera.axes[1],
-        fov_deg=direction.fov_deg,
+        fov_deg=fov_deg,
         origin=origin,
         actions=tuple(actions),
     )

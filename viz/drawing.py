@@ -162,7 +162,8 @@ def _fitting_size(positions: np.ndarray, camera: Camera) -> float:
     inside = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(axis=1)
     cell = min(camera.width, camera.height) / 64
     count = max(int(inside.sum()), 1)
-    covered = len(np.unique(np.floor(pixels[inside] / cell), axis=0)) * cell**2
+    columns, rows = (pixels[inside] // cell).astype(np.int64).T
+    covered = len(np.unique(columns * camera.height + rows)) * cell**2
     shorter = min(camera.width, camera.height)
     return float(np.clip(1.5 * math.sqrt(covered / count), 0.0022 * shorter, 0.02 * shorter))
 

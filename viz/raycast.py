@@ -65,7 +65,7 @@ def cast(
     """
     try:
         import open3d
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a shared library that cannot be opened
         raise RuntimeError(explain_import_error(error)) from None
 
     scene = open3d.t.geometry.RaycastingScene()
@@ -75,26 +75,43 @@ def cast(
     colors = np.zeros((height, width, triangles.colors.shape[1]), dtype=np.float32)
     depth = np.full((height, width), np.inf, dtype=np.float32)
     middle = (width / 2, height / 2) if centre is None else centre
-    across = (np.arange(width, dtype=np.float32) + 0.5 - middle[0]) / focal
-    band = max(1, RAYS_AT_ONCE // width)
-    for top in range(0, height, band):
-        rows = np.arange(top, min(top + band, height), dtype=np.float32)
-        rays = np.zeros((len(rows), width, 6), dtype=np.float32)  # origin, direction; length 1 along -z, so hits are depths
+    top, bottom, left, right = _covered(vertices, focal, width, height, middle)
+    across = (np.arange(left, right, dtype=np.float32) + 0.5 - middle[0]) / focal
+    band = max(1, RAYS_AT_ONCE // max(right - left, 1))
+    for first_row in range(top, bottom, band):
+        rows = np.arange(first_row, min(first_row + band, bottom), dtype=np.float32)
+        rays = np.zeros(
+            (len(rows), len(across), 6), dtype=np.float32
+        )  # origin, direction; length 1 along -z, so hits are depths
         rays[..., 3] = across
         rays[..., 4] = -((rows + 0.5 - middle[1]) / focal)[:, None]
         rays[..., 5] = -1
         answer = scene.cast_rays(to_tensor(rays))
-        hits = answer["t_hit"].numpy()
-        hit = np.isfinite(hits)
-        depth[top : top + len(rows)] = hits
+        window = np.s_[first_row : first_row + len(rows), left:right]
+        depth[window] = answer["t_hit"].numpy()
+        hit = np.isfinite(depth[window])
         corners = triangles.faces[answer["primitive_ids"].numpy()[hit]]  # [K, 3]
         u, v = np.split(answer["primitive_uvs"].numpy()[hit], 2, axis=1)
         first, second, third = (triangles.colors[corners[:, k]] for k in range(3))
-        colors[top : top + len(rows)][hit] = (1 - u - v) * first + u * second + v * third
+        colors[window][hit] = (1 - u - v) * first + u * second + v * third
     return colors, depth
 
 
-def explain_import_error(error: ImportError) -> str:
+def _covered(
+    vertices: np.ndarray, focal: float, width: int, height: int, middle: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Rows from, to and columns from, to of the pixels that triangles can cover: rays elsewhere would hit nothing."""
+    if not len(vertices) or vertices[:, 2].max() >= 0:
+        return 0, height, 0, width  # what is beside or behind the camera has no place in the picture to measure
+    ends = []
+    for axis, count in ((1, height), (0, width)):
+        slopes = vertices[:, axis] / vertices[:, 2] * (1 if axis else -1)  # y is up, rows go down
+        places = focal * slopes + middle[axis]
+        ends += [int(np.clip(np.floor(places.min()) - 1, 0, count)), int(np.clip(np.ceil(places.max()) + 1, 0, count))]
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def explain_import_error(error: ImportError | OSError) -> str:
     """One line for an open3d that cannot be imported, with the package that brings what is missing."""
     line = " ".join(str(error).split())
     library = re.search(r"(lib[\w.+-]+?\.so)[\d.]*: cannot open shared object", line)

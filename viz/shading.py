@@ -115,8 +115,9 @@ def depth_shade(depth: np.ndarray, focal: float, radii: tuple[int, ...]) -> np.n
 
 def shrink(picture: np.ndarray, factor: int) -> np.ndarray:
     """[H * factor, W * factor, 3] -> [H, W, 3], the mean of each block."""
-    height, width = picture.shape[0] // factor, picture.shape[1] // factor
-    return picture.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
+    rows = sum(picture[k::factor] for k in range(factor))
+    mean: np.ndarray = sum(rows[:, k::factor] for k in range(factor)) / factor**2
+    return mean
 
 
 def _smooth_groups(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PANEL_WIDTH = 240  # pixels at the right of the window, before the display's scaling
+
 
 @dataclass(frozen=True)
 class Shape:

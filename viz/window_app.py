@@ -6,16 +6,23 @@ import json
 import os
 import pickle
 import sys
+import time
 from dataclasses import asdict, replace
 from typing import IO, Any
 
 import numpy as np
 
 from geo3d.viz.raycast import explain_import_error
-from geo3d.viz.window import Request, Shape, Window, WindowScene
+from geo3d.viz.window import PANEL_WIDTH, Request, Shape, Window, WindowScene
 
 HELP = "drag: turn    wheel: zoom    ctrl+drag: move    shift+click: the point there    left/right: scenes    s: picture"
+LAMP = (0.577, -0.577, -0.577)  # where its light goes
+INDIRECT, SUN = 22_000, 28_000  # lux; more would be white, as nothing maps the tones
 SETTLE = 6  # drawings to wait between two actions
+REDRAWN = (
+    15.0  # seconds that the window draws on after a change: Open3D loses pictures while a slow driver still builds shaders
+)
+SWATCH = 14  # pixels along each side of a legend's colour
 
 
 def main() -> None:
@@ -25,7 +32,7 @@ def main() -> None:
     window: Window = pickle.load(sys.stdin.buffer)
     try:
         from open3d.visualization import gui
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         sys.exit(explain_import_error(error))
     application = gui.Application.instance
     application.initialize()
@@ -56,12 +63,16 @@ class Viewer:
         self._scale = 1.0
         self._actions = list(window.actions)
         self._ticks = 0
+        self._redrawn_until = 0.0
         self._window = gui.Application.instance.create_window(window.title, *window.size)
         self._view = gui.SceneWidget()
         self._view.scene = rendering.Open3DScene(self._window.renderer)
         self._view.scene.set_background([*window.background, 1.0])
         profile = rendering.Open3DScene.LightingProfile.NO_SHADOWS  # shadows take a software driver long
-        self._view.scene.set_lighting(profile, (0.577, -0.577, -0.577))
+        self._view.scene.set_lighting(profile, LAMP)
+        self._view.scene.view.set_post_processing(False)  # its tone mapping washes out colours that mean something
+        self._view.scene.scene.set_indirect_light_intensity(INDIRECT)
+        self._view.scene.scene.set_sun_light(LAMP, [1.0, 1.0, 1.0], SUN)
         self._view.set_on_mouse(self._on_mouse)
         self._panel = gui.ScrollableVert(0, gui.Margins(8, 8, 8, 8))
         self._content = gui.WidgetProxy()
@@ -72,8 +83,7 @@ class Viewer:
         self._window.set_on_close(_end)
         self._window.set_on_key(self._on_key)
         self._status = gui.Label("")
-        if self._actions:
-            self._window.set_on_tick_event(self._on_tick)
+        self._window.set_on_tick_event(self._on_tick)
 
     def show(self, index: int) -> None:
         """Asks for a scene and puts it in the place of the last one."""
@@ -95,7 +105,7 @@ class Viewer:
             given, bounds = self._given, self._view.scene.bounding_box
             self._view.setup_camera(given.fov_deg, bounds, given.target)
             self._view.look_at(given.target, given.eye, given.up)
-        self._window.post_redraw()
+        self._redraw()
 
     def step(self, by: int) -> None:
         """To another scene, around the ends."""
@@ -134,6 +144,11 @@ class Viewer:
         for label in self._labels[name]:
             self._view.remove_3d_label(label)
         self._labels[name] = [self._view.add_3d_label(anchor, text) for text, anchor in texts] if on else []
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._redrawn_until = time.monotonic() + REDRAWN
+        self._window.post_redraw()
 
     def _material(self, shape: Shape) -> Any:
         """Shader and size of a shape."""
@@ -178,9 +193,10 @@ class Viewer:
         panel.add_child(gui.Label("Point size"))
         panel.add_child(slider)
         for name, color in scene.legend:
-            label = gui.Label(f"\u25a0 {name}")
-            label.text_color = gui.Color(*(value / 255 for value in color))
-            panel.add_child(label)
+            row = gui.Horiz(6)
+            row.add_child(gui.ImageWidget(_swatch(color, round(SWATCH * self._window.scaling))))
+            row.add_child(gui.Label(name))
+            panel.add_child(row)
         button = gui.Button("Picture")
         button.set_on_clicked(self.save_picture)
         panel.add_child(button)
@@ -196,16 +212,16 @@ class Viewer:
             for node, shape in nodes:
                 if shape.cells is None:
                     self._view.scene.modify_geometry_material(node, self._material(shape))
-        self._window.post_redraw()
+        self._redraw()
 
     def _say(self, text: str) -> None:
         self._status.text = text
         self._window.set_needs_layout()
 
-    def _on_layout(self, context: Any) -> None:
+    def _on_layout(self, _: Any) -> None:
         from open3d.visualization import gui
 
-        area, width = self._window.content_rect, round(15 * context.theme.font_size)
+        area, width = self._window.content_rect, round(PANEL_WIDTH * self._window.scaling)
         self._view.frame = gui.Rect(area.x, area.y, area.width - width, area.height)
         self._panel.frame = gui.Rect(area.get_right() - width, area.y, width, area.height)
 
@@ -234,9 +250,11 @@ class Viewer:
         return gui.Widget.EventCallbackResult.IGNORED
 
     def _on_tick(self) -> bool:
-        """Does the actions that were given, some drawings apart."""
+        """Does the actions that were given, some drawings apart; says whether to draw again."""
         self._ticks += 1
-        if not self._actions or self._ticks % SETTLE:
+        if not self._actions:
+            return time.monotonic() < self._redrawn_until
+        if self._ticks % SETTLE:
             return True
         verb, *rest = self._actions.pop(0).split()
         if verb in ("next", "previous"):
@@ -251,6 +269,13 @@ class Viewer:
             print(self._status.text, file=sys.stderr, flush=True)
             _end()
         return True
+
+
+def _swatch(color: tuple[int, int, int], size: int) -> Any:
+    """A square of one colour, which the font of the window has no letter for."""
+    from open3d.geometry import Image
+
+    return Image(np.full((size, size, 3), color, dtype=np.uint8))
 
 
 def _geometry(shape: Shape) -> Any:

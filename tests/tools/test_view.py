@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +72,30 @@ def test_without_a_display(clouds, monkeypatch, capsys):
     assert view.main([str(clouds)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: no display") and "--save" in error and "--html" in error and error.count("\n") == 1
+
+
+def test_the_live_view_without_viser(clouds, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert view.main([str(clouds / "cloud.ply"), "--web"]) == 2
+    assert capsys.readouterr().err == "error: the live view needs viser: pip install 'geo3d[viewer]'\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("ModuleNotFoundError(\"No module named 'open3d'\")", "error: drawing needs open3d: pip install open3d ("),
+        (
+            "OSError('libgomp.so.1: cannot open shared object file')",
+            "error: open3d cannot be imported: libgomp.so is missing; apt",
+        ),
+    ],
+)
+def test_pictures_without_open3d(problem, message, clouds, tmp_path):
+    (tmp_path / "open3d.py").write_text(f"raise {problem}")
+    command = [sys.executable, "-m", "geo3d.tools.view", str(clouds / "cloud.ply"), "--save", str(tmp_path / "a.png")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(message) and done.stderr.count("\n") == 1
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_a_window_gets_the_samples(clouds, monkeypatch, capsys):

@@ -117,7 +117,7 @@ def voxel_surface(voxels: Any, threshold: float = 0.5) -> tuple[np.ndarray, np.n
     try:
         from open3d import core
         from open3d.t.geometry import TriangleMesh
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a shared library that cannot be opened
         raise RuntimeError(explain_import_error(error)) from None
     empty = float(grid.min()) if grid.size and grid.min() < threshold else threshold - 1.0
     padded = np.pad(grid.astype(np.float32), 1, constant_values=empty)
