@@ -167,6 +167,23 @@ def test_cast_hits_the_nearest_triangle_and_mixes_its_corners():
 
 
 @draws
+@pytest.mark.parametrize("centre", [None, (10.0, 70.0)], ids=["middle", "aside"])
+def test_cast_is_the_same_where_nothing_lies_behind_the_camera(centre):
+    generator = np.random.default_rng(0)
+    vertices = (generator.uniform(-0.4, 0.4, (12, 3)) + (0.2, -0.3, -2)).astype(np.float32)  # a part of the picture
+    colors, faces = generator.integers(0, 256, (15, 3)).astype(np.uint8), np.arange(15).reshape(-1, 3)
+    looks = {"focal": 60.0, "width": 90, "height": 80, "centre": centre}
+    picture, depth = cast(Triangles(vertices, colors[:12], faces[:4]), **looks)
+    unseen = np.array([[0, 0, 2], [1, 0, 2], [0, 1, 2]], dtype=np.float32)
+    expected, expected_depth = cast(Triangles(np.concatenate([vertices, unseen]), colors, faces), **looks)
+    assert 100 < np.isfinite(depth).sum() < depth.size / 2
+    np.testing.assert_array_equal(depth, expected_depth)
+    np.testing.assert_array_equal(picture, expected)
+    aside = vertices + np.float32((50, 0, 0))
+    assert np.isinf(cast(Triangles(aside, colors[:12], faces[:4]), **looks)[1]).all()
+
+
+@draws
 @pytest.mark.parametrize("normals", [False, True], ids=["plain", "normals"])
 @pytest.mark.parametrize("size", [(320, 240), (200, 300)])
 def test_content_fills_the_picture_and_stays_inside(normals, size):
