@@ -23,6 +23,8 @@ from geo3d.data.kitti import read_kitti_frame
 from geo3d.data.part_labels import PARTS, part_range
 from geo3d.data.r2n2 import find_r2n2_models
 from geo3d.data.synthetic.shapes import make_shape, sample_shape
+from geo3d.data.synthetic.streets import make_street
+from geo3d.data.synthetic.streets_camera import street_camera
 from geo3d.tools import view
 from geo3d.viz import builders
 from geo3d.viz.camera import View
@@ -71,6 +73,24 @@ def detection(path: Path) -> None:
         images=[each.read() for each in sample.cameras],
         cameras=[each.camera for each in sample.cameras],
     )
+
+
+def generated_street(path: Path) -> None:
+    frame = make_street(0, 4)
+    hits = np.bincount(frame.sweep.owners[frame.sweep.owners >= 0], minlength=len(frame.scene.boxes))[: len(frame.scene.boxes)]
+    seen = np.flatnonzero(hits >= 10)
+    scene = builders.detection_scene(
+        frame.sweep.points,
+        true_boxes=frame.scene.boxes[seen],
+        true_names=[frame.scene.names[row] for row in seen],
+        images=[frame.view.picture],
+        cameras=[street_camera()],
+    )
+    scene.layers.pop("points")
+    scene.add_points(frame.sweep.points[:, :3], colors="height", name="points")
+    frame_of_view = ((-35.0, -25.0, -2.0), (50.0, 25.0, 3.0))
+    views = [View(180, 90, fov_deg=15, frame=frame_of_view), View(180, 28, fov_deg=40, frame=frame_of_view)]
+    scene.save(path, size=(1200, 700), views=views)
 
 
 def classification(path: Path) -> None:
@@ -140,6 +160,7 @@ def _hand_sheet(frame, path: Path) -> None:
 WIDE = (1200, 700)
 ENTRIES = (
     Entry("detection", "Predicted boxes (here: the labels, moved at random) and true ones on a KITTI frame.", detection, "detection_sheet"),
+    Entry("generated_street", "A generated street: camera, sweep coloured by height, boxes.", generated_street, "make_street"),
     Entry("classification", "Shapes of ModelNet40 with their names.", classification, "classification_sheet"),
     Entry("parts", "Generated shapes coloured by part.", parts, "parts_scene, scene_sheet"),
     Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
@@ -208,8 +229,11 @@ def main(names: list[str]) -> None:
 def write_small(drawn: Path, target: Path) -> None:
     """A picture with a palette of as many colours as fit into the largest size."""
     for colors in (256, 192, 128, 96, 64):
-        # maximum coverage keeps the few pixels of legends and bones in their colours, which the median cut gives away
-        small = Image.open(drawn).convert("RGB").quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        # maximum coverage keeps the few pixels of legends and bones in their colours, which the median cut gives away; k-means fits
+        # the rest
+        small = (
+            Image.open(drawn).convert("RGB").quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+        )
         small.save(target, optimize=True)
         if target.stat().st_size <= LARGEST:
             return
