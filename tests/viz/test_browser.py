@@ -151,6 +151,21 @@ def test_page_shows_title_legend_scale_and_image_as_text(page, tmp_path):
     assert not page.locator("#time").is_visible()
 
 
+def test_a_narrow_page_keeps_the_middle_free(page, tmp_path):
+    page.set_viewport_size({"width": 390, "height": 780})
+    scene = street()
+    scene.add_image(np.full((100, 600, 3), 90, np.uint8))
+    opened(page, scene.save(tmp_path / "street.html"))
+    boxes = {name: page.locator(f"#{name}").bounding_box() for name in ("panel", "margin", "images", "title")}
+    assert boxes["panel"]["height"] < 60  # closed at first
+    assert boxes["margin"]["y"] + boxes["margin"]["height"] < 0.4 * 780 and boxes["images"]["y"] > 0.6 * 780
+    assert boxes["title"]["x"] >= boxes["panel"]["x"] + boxes["panel"]["width"]
+    assert page.locator("#images").evaluate("images => images.scrollWidth <= images.clientWidth")  # no image is cut off
+    page.click("summary")
+    page.click("[data-layer=ground]")
+    assert not page.is_checked("[data-layer=ground]")
+
+
 def test_point_size_changes_points(page, tmp_path):
     opened(page, street().save(tmp_path / "street.html"))
     blue = []
@@ -169,6 +184,8 @@ def test_page_of_a_sequence_steps_and_plays(page, tmp_path):
     page.click("[data-layer=ground]")
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     assert not page.is_checked("[data-layer=ground]")  # stays off in the other scenes
+    after(page, lambda: page.evaluate("frame.value = 2; frame.dispatchEvent(new Event('input'))"))
+    assert page.inner_text("#number") == "3 / 5"
     page.click("#play")
     page.wait_for_function("document.getElementById('number').textContent === '4 / 5'", timeout=WAIT)
 
