@@ -150,8 +150,10 @@ class NuScenesDataset(Dataset[LidarSample]):
 
     def objects(self, index: int) -> NuScenesObjects:
         """What the benchmark compares detections in a key frame with."""
-        columns = ("global_boxes", "box_names", "attributes", "num_any_points")
-        return NuScenesObjects(*(self._rows("box", column, index) for column in columns), self.arrays["positions"][index])
+        boxes, names, attributes, num_points = (
+            self._rows("box", column, index) for column in ("global_boxes", "box_names", "attributes", "num_any_points")
+        )
+        return NuScenesObjects(boxes, names, attributes, num_points, self.arrays["positions"][index])
 
     def label_sets(self) -> list[set[int]]:
         """Labels that occur in each key frame, without reading any sweep; for class-balanced sampling."""

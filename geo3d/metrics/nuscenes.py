@@ -83,30 +83,29 @@ class NuScenesDetectionScore(Metric):
             getattr(self, f"{kind}_counts").append(torch.tensor([len(table)], device=self.device))
 
     def compute(self) -> dict[str, float]:
-        """ "NDS", "mAP", the mean errors "mATE" (m), "mASE" (1 - IoU of sizes), "mAOE" (radians), "mAVE" (m/s), "mAAE" (share), and the
-        average precision of each class by names such as "car_AP"."""
+        """The score "NDS", "mAP", the mean errors "mATE" (m), "mASE" (1 - IoU of sizes), "mAOE" (radians), "mAVE" (m/s) and "mAAE"
+        (share), and the average precision of each class by names such as "car_AP"."""
         truth, found = self._table("truth"), self._table("found")
         precisions, errors = {}, {}
         for label, name in enumerate(CLASSES):
-            mine = [rows[(rows[:, CLASS] == label) & (rows[:, COUNTS] == 1)] for _, rows in (truth, found)]
-            frames = [owner[(rows[:, CLASS] == label) & (rows[:, COUNTS] == 1)] for owner, rows in (truth, found)]
-            curves = [_Curve(*mine, *frames, name, distance) for distance in DISTANCES]
+            (true_frames, true), (found_frames, mine) = (_of_class(label, *table) for table in (truth, found))
+            curves = [_Curve(true, mine, true_frames, found_frames, name, distance) for distance in DISTANCES]
             precisions[name] = float(np.mean([curve.average_precision() for curve in curves]))
             errors[name] = curves[DISTANCES.index(ERROR_DISTANCE)].mean_errors()
-        means = {error: np.mean([errors[c][error] for c in CLASSES if error not in WITHOUT.get(c, ())]) for error in ERRORS}
+        means: dict[str, float] = {}
+        for error in ERRORS:
+            means[error] = float(np.mean([errors[name][error] for name in CLASSES if error not in WITHOUT.get(name, ())]))
         mean_precision = float(np.mean(list(precisions.values())))
-        score = (5 * mean_precision + sum(1 - min(1, error) for error in means.values())) / 10
-        by_class = {f"{name}_AP": value for name, value in precisions.items()}
-        return {"NDS": float(score), "mAP": mean_precision, **{name: float(value) for name, value in means.items()}, **by_class}
+        score = (5 * mean_precision + sum(1 - min(1.0, error) for error in means.values())) / 10
+        return {"NDS": score, "mAP": mean_precision, **means, **{f"{name}_AP": value for name, value in precisions.items()}}
 
     def results(self, tokens: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Entries of every frame for the file of results (`write_results`), the frames named by `tokens`."""
         owners, rows = self._table("found")
-        names = np.array([CLASSES[int(label)] for label in rows[:, CLASS]], dtype=str)
-        attributes = np.array([ATTRIBUTES[int(number)] for number in rows[:, ATTRIBUTE]], dtype=str)
+        names, attributes = np.array(CLASSES)[rows[:, CLASS].astype(int)], np.array(ATTRIBUTES)[rows[:, ATTRIBUTE].astype(int)]
         entries = {}
         for frame in np.unique(_joined(self.frames)):
-            mine = owners == frame
+            mine = slice(*np.searchsorted(owners, (frame, frame + 1)))
             found = NuScenesDetections(rows[mine, BOX], names[mine], attributes[mine], rows[mine, SCORE])
             entries[tokens[frame]] = result_entries(tokens[frame], found)
         return entries
@@ -206,7 +205,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 def _in_reach(boxes: np.ndarray, names: np.ndarray, position: np.ndarray, racks: np.ndarray) -> np.ndarray:
     """[K] bool: near enough to the car for its class, and not in a bicycle rack."""
-    farthest = np.array([FARTHEST.get(str(name), 0.0) for name in names])
+    farthest = np.array([FARTHEST.get(name, 0.0) for name in names.tolist()])
     near = np.sqrt(((boxes[:, :2] - position[:2]) ** 2).sum(1)) < farthest
     if len(racks):
         centers, places = (torch.from_numpy(np.ascontiguousarray(each)) for each in (boxes[:, :3], racks[:, :7]))
@@ -215,9 +214,15 @@ def _in_reach(boxes: np.ndarray, names: np.ndarray, position: np.ndarray, racks:
 
 
 def _rows(names: np.ndarray, attributes: np.ndarray, scores: np.ndarray, counts: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    labels = [CLASSES.index(name) if name in CLASSES else -1 for name in names]
-    numbers = [ATTRIBUTES.index(name) for name in attributes]
+    labels = [CLASSES.index(name) if name in FARTHEST else -1 for name in names.tolist()]
+    numbers = [ATTRIBUTES.index(name) for name in attributes.tolist()]
     return np.column_stack((labels, numbers, scores, counts, boxes)).reshape(-1, 13)
+
+
+def _of_class(label: int, frames: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and rows of what counts of a class."""
+    mine = (rows[:, CLASS] == label) & (rows[:, COUNTS] == 1)
+    return frames[mine], rows[mine]
 
 
 def _joined(parts: Sequence[Tensor] | Tensor) -> np.ndarray:

@@ -77,7 +77,7 @@ def nuscenes_detections(
     moved[:, : local.shape[1]] = transform_boxes(local, global_from_lidar)
     classes = np.array(names, dtype=str)[order]
     speeds = np.hypot(moved[:, 7], moved[:, 8])
-    attributes = [attribute_by_speed(str(name), speed) for name, speed in zip(classes, speeds, strict=True)]
+    attributes = [attribute_by_speed(name, speed) for name, speed in zip(classes.tolist(), speeds.tolist(), strict=True)]
     return NuScenesDetections(moved, classes, np.array(attributes, dtype=str), values[order])
 
 
@@ -88,22 +88,20 @@ def attribute_by_speed(name: str, speed: float) -> str:
 
 def result_entries(token: str, found: NuScenesDetections) -> list[dict[str, Any]]:
     """Entries of a key frame in the file of results: size is width, length, height, rotation a quaternion with its real part first."""
-    half = found.boxes[:, 6] / 2
-    return [
-        {
-            "sample_token": token,
-            "translation": box[:3].tolist(),
-            "size": box[[4, 3, 5]].tolist(),
-            "rotation": [float(cos), 0.0, 0.0, float(sin)],
-            "velocity": box[7:9].tolist(),
-            "detection_name": str(name),
-            "detection_score": float(score),
-            "attribute_name": str(attribute),
-        }
-        for box, name, attribute, score, cos, sin in zip(
-            found.boxes, found.names, found.attributes, found.scores, np.cos(half), np.sin(half), strict=True
-        )
-    ]
+    half = found.boxes[:, 6:7] / 2
+    turns = np.concatenate((np.cos(half), 0 * half, 0 * half, np.sin(half)), 1)
+    columns = (
+        found.boxes[:, :3],
+        found.boxes[:, [4, 3, 5]],
+        turns,
+        found.boxes[:, 7:9],
+        found.names,
+        found.scores,
+        found.attributes,
+    )
+    names = ("translation", "size", "rotation", "velocity", "detection_name", "detection_score", "attribute_name")
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [{"sample_token": token, **dict(zip(names, row, strict=True))} for row in rows]
 
 
 def write_results(path: str | Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
