@@ -62,7 +62,7 @@ class Window:
     """What a window shows at first; the camera is around the `origin` that was subtracted from all positions.
 
     `actions` are done one after another as if a user did them, for tests: "next", "previous", "hide NAME", "show NAME",
-    "pick X Y", "picture PATH", "quit".
+    "pick X Y", "picture PATH", "await PATH", "quit".
     """
 
     title: str

@@ -265,6 +265,8 @@ class Viewer:
             self.pick(int(rest[0]), int(rest[1]))
         elif verb == "picture":
             self.save_picture(rest[0])
+        elif verb == "await" and not os.path.exists(rest[0]):
+            self._actions.insert(0, f"await {rest[0]}")
         elif verb == "quit":
             print(self._status.text, file=sys.stderr, flush=True)
             _end()

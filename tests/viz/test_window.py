@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageGrab
 from viewer_scenes import street
 
-from geo3d.viz import SceneSequence, desktop, window
-from geo3d.viz.window import Request, Window, WindowScene
+from geo3d.viz import desktop, window
+from geo3d.viz.window import PANEL_WIDTH, Request, Window, WindowScene
+
+BLUE = (40, 90, 200)  # of the points
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def answers(monkeypatch) -> tuple[Window, object]:
     monkeypatch.setattr(desktop, "show_window", lambda *arguments: caught.extend(arguments))
     scenes = [street(), street(3.0)]
     scenes[1].layers["ground"] = scenes[1].layers["ground"].shown(False)
-    desktop.show_scenes(scenes, size=(400, 300), view="corner")
+    desktop.show_scenes(scenes, size=(400 + PANEL_WIDTH, 300), view="corner")
     return caught[0], caught[1]
 
 
@@ -95,24 +99,55 @@ def display() -> Iterator[str]:
     server.wait()
 
 
+class Watcher(threading.Thread):
+    """Looks at a display until points are seen on it, at most two minutes, then writes a file.
+
+    Attributes:
+        screen: [H, W, 3] the last look.
+    """
+
+    def __init__(self, display: str, done: Path) -> None:
+        super().__init__(daemon=True)
+        self._display, self._done = display, done
+        self.screen = np.zeros((1, 1, 3), dtype=int)
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 120
+        while seen(self.screen, BLUE).sum() < 1000 and time.monotonic() < deadline:
+            time.sleep(0.3)
+            self.screen = np.asarray(ImageGrab.grab(xdisplay=self._display).convert("RGB")).astype(int)
+        self._done.touch()
+
+
+def seen(screen: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """[H, W] where a colour is seen, as exactly as Open3D's half precision can."""
+    return np.abs(screen - color).max(axis=-1) < 12
+
+
 def test_a_window_opens_steps_hides_and_closes(display, monkeypatch, tmp_path):
     pytest.importorskip("open3d", exc_type=ImportError)
     monkeypatch.setenv("DISPLAY", display)
     asked: list[Request] = []
     original = window.show_window
-
-    def watched(opened, answer):
-        original(opened, lambda request: (asked.append(request), answer(request))[1])
-
-    monkeypatch.setattr(desktop, "show_window", watched)
-    path = tmp_path / "window.png"
-    actions = ["hide walker", f"picture {path}", "next", "previous", "quit"]
-    sequence = SceneSequence([street(), street(3.0)])
+    monkeypatch.setattr(
+        desktop,
+        "show_window",
+        lambda opened, answer: original(opened, lambda request: (asked.append(request), answer(request))[1]),
+    )
+    path, looked = tmp_path / "window.png", tmp_path / "looked"
+    actions = [f"await {looked}", "hide walker", f"picture {path}", "next", "previous", "quit"]
+    watcher = Watcher(display, looked)
+    watcher.start()
     try:
-        desktop.show_scenes(sequence.as_list("show"), size=(480, 360), view="corner", actions=actions)
+        desktop.show_scenes([street(), street(3.0)], size=(640, 400), view="corner", actions=actions)
     except RuntimeError as error:
         if "Vulkan" in str(error):
             pytest.skip(str(error))
         raise
     assert [(request.ask, request.index) for request in asked] == [("scene", 0), ("picture", 0), ("scene", 1), ("scene", 0)]
-    assert list(asked[1].hidden) == ["walker"] and Image.open(path).height == 360
+    assert list(asked[1].hidden) == ["walker"] and Image.open(path).size == (640 - PANEL_WIDTH, 400)
+    blue, drawn = seen(watcher.screen, BLUE), watcher.screen.max(axis=-1) > 0  # the screen behind the window is black
+    assert blue.sum() > 1000 and seen(watcher.screen, (230, 130, 20)).sum() > 50  # points and lines in their colours
+    columns = np.flatnonzero(blue.any(axis=0)) - np.flatnonzero(drawn.any(axis=0))[0]
+    assert 0 < columns[0] and columns[-1] < 640 - PANEL_WIDTH  # all of them, beside the panel
+    assert len(columns) > 0.7 * (640 - PANEL_WIDTH)  # and they fill the view
