@@ -115,9 +115,12 @@ def depth_shade(depth: np.ndarray, focal: float, radii: tuple[int, ...]) -> np.n
 
 def shrink(picture: np.ndarray, factor: int) -> np.ndarray:
     """[H * factor, W * factor, 3] -> [H, W, 3], the mean of each block."""
-    rows = sum(picture[k::factor] for k in range(factor))
-    mean: np.ndarray = sum(rows[:, k::factor] for k in range(factor)) / factor**2
-    return mean
+    rows, mean = picture[::factor].astype(np.float32), np.zeros((), np.float32)
+    for k in range(1, factor):
+        rows += picture[k::factor]
+    for k in range(factor):
+        mean = mean + rows[:, k::factor]
+    return mean / np.float32(factor**2)
 
 
 def _smooth_groups(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

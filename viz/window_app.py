@@ -19,9 +19,7 @@ HELP = "drag: turn    wheel: zoom    ctrl+drag: move    shift+click: the point t
 LAMP = (0.577, -0.577, -0.577)  # where its light goes
 INDIRECT, SUN = 22_000, 28_000  # lux; more would be white, as nothing maps the tones
 SETTLE = 6  # drawings to wait between two actions
-REDRAWN = (
-    15.0  # seconds that the window draws on after a change: Open3D loses pictures while a slow driver still builds shaders
-)
+REDRAWN = 30.0  # seconds of drawing after a change: Open3D loses pictures while a slow driver builds shaders
 SWATCH = 14  # pixels along each side of a legend's colour
 
 
