@@ -158,7 +158,7 @@ def _difference(network: Any, folder: Path) -> float:
     batch_index = torch.zeros(3000, dtype=torch.int64)
     with torch.no_grad():
         expected = network(points, batch_index, 1)
-    found: Any = load_onnx(folder).network(points, batch_index, 1)  # type: ignore[attr-defined]
+    found: Any = load_onnx(folder).network(points, batch_index, 1)
     name = "dense_heatmap" if hasattr(expected, "dense_heatmap") else "heatmap"  # proposals may change places
     wanted = getattr(expected, name)
     difference = float((getattr(found, name) - wanted).abs().max())

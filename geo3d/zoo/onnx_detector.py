@@ -76,7 +76,7 @@ class OnnxDSVT(nn.Module):
                 features, coords = self._pooled(stage, described["pooling"], features, coords)
             features = self._attend(stage, described["blocks"], features, coords)
         bev_map = scatter_to_bev(features, coords, batch_size, self.map_shape)
-        found = dict(zip(self.outputs, self._run(self.map_file, [bev_map]), strict=True))
+        found: dict[str, Any] = dict(zip(self.outputs, self._run(self.map_file, [bev_map]), strict=True))
         if isinstance(self.head, CenterHead):
             return CenterOutputs(**found)
         return TransFusionOutputs(**{"velocity": None} | found)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from geo3d.models.detection import TransFusionHead
 from geo3d.models.dsvt.backbone import Stage
+from geo3d.models.dsvt.blocks import Block
 from geo3d.models.dsvt.deploy import DeployedBlocks, DeployedMap, DeployedPooling
 from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.zoo.weights import WeightsInfo
@@ -229,6 +230,7 @@ def _write_rest(network: DSVTDetector, path: Path) -> None:
 
 
 def _describe_stage(number: int, stage: Stage) -> dict[str, Any]:
+    blocks = cast("list[Block]", stage.blocks)
     return {
         "blocks": f"stage{number}_blocks.onnx",
         "pooling": None if stage.pool is None else f"stage{number}_pooling.onnx",
@@ -236,8 +238,8 @@ def _describe_stage(number: int, stage: Stage) -> dict[str, Any]:
         "grid": list(stage.grid),
         "set_size": stage.set_size,
         "windows": [{"shape": list(window.shape), "shift": list(window.shift)} for window in stage.windows],
-        "partition_of_block": [block.partition for block in stage.blocks],
-        "partitions_of_positions": [list(block.embedded) for block in stage.blocks],
+        "partition_of_block": [block.partition for block in blocks],
+        "partitions_of_positions": [list(block.embedded) for block in blocks],
     }
 
 

@@ -124,16 +124,21 @@ def _row(name: str, case: Any, device: torch.device, arguments: argparse.Namespa
     parts = {
         contender: _medians([watch.parts() for watch in found[2:]]) for contender, found in watches.items()
     }  # 2 are warm-up
-    peaks = {contender: peak_memory(call, device) for contender, call in calls.items()}
+    peak, peer_peak = (_mebibytes(peak_memory(call, device)) for call in calls.values())
     return ModelRow(
         name,
         case.title,
         1e3 * timing.seconds("ours"),
         1e3 * timing.seconds(PEER),
         timing.ratio(PEER, "ours"),
-        *(None if peak is None else peak / 2**20 for peak in (peaks["ours"], peaks[PEER])),
+        peak,
+        peer_peak,
         {part: (1e3 * seconds, 1e3 * parts[PEER][part]) for part, seconds in parts["ours"].items()},
     )
+
+
+def _mebibytes(count: float | None) -> float | None:
+    return None if count is None else count / 2**20
 
 
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
