@@ -17,7 +17,7 @@ from geo3d.viz.window import PANEL_WIDTH, Request, Shape, Window, WindowScene
 
 HELP = "drag: turn    wheel: zoom    ctrl+drag: move    shift+click: the point there    left/right: scenes    s: picture"
 LAMP = (0.577, -0.577, -0.577)  # where its light goes
-INDIRECT, SUN = 22_000, 28_000  # lux; more would be white, as nothing maps the tones
+INDIRECT, SUN = 27_000, 34_000  # lux; more would be white, as nothing maps the tones
 SETTLE = 6  # drawings to wait between two actions
 REDRAWN = 30.0  # seconds of drawing after a change: Open3D loses pictures while a slow driver builds shaders
 SWATCH = 14  # pixels along each side of a legend's colour
