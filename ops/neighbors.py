@@ -174,9 +174,11 @@ def _paired_rows(
 
 def _within_clouds(rows: Tensor, query: Tensor, queries: Rows, sources: Rows) -> Tensor:
     """Rows [Q, k] as indices [B, M, k] within the clouds of a dense batch."""
-    each = len(queries.rows) // max(len(queries.begin), 1)
-    first = sources.begin.repeat_interleave(each, output_size=len(queries.rows))[:, None]
-    return torch.where(rows < 0, rows, rows - first).view(*query.shape[:2], rows.shape[1])
+    if len(query) > 1:
+        each = len(queries.rows) // len(query)
+        first = sources.begin.repeat_interleave(each, output_size=len(queries.rows))[:, None]
+        rows = (rows - first).clamp_(min=-1)
+    return rows.view(*query.shape[:2], rows.shape[1])
 
 
 def _by_index(rows: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:

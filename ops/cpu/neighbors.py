@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from geo3d.ops.cpu.memory import empty
 from geo3d.ops.cpu.packed_neighbors import MAX_ROWS, knn_packed
 from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tree import BLOCK, Trees, box_distance, build_trees, depth_for, query_order, squared_distances
@@ -20,11 +21,13 @@ def knn(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.neighbors.knn`."""
-    rows = torch.full((len(query), k), -1, dtype=torch.int64)
-    distances = torch.full((len(query), k), float("inf"), dtype=query.dtype)
+    rows, distances = empty((len(query), k), torch.int64), empty((len(query), k), query.dtype)
+    is_packed = query.dtype == torch.float32 and len(points) < MAX_ROWS
+    if not is_packed or not len(points) or int((query_end - query_begin).sum()) < len(query):
+        rows.fill_(-1)  # the packed search fills the rows of all queries that belong to a cloud
+        distances.fill_(float("inf"))
     if len(query) and len(points):
         order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=64, leaf=LEAF)
-        is_packed = query.dtype == torch.float32 and len(points) < MAX_ROWS
         run_ranges(
             knn_packed if is_packed else _knn,
             len(query),
@@ -43,7 +46,7 @@ def ball_query(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.neighbors.ball_query`."""
-    rows = torch.full((len(query), k), -1, dtype=torch.int64)
+    rows = empty((len(query), k), torch.int64).fill_(-1)
     counts = torch.zeros(len(query), dtype=torch.int64)
     if len(query) and len(points):
         order, ranges, trees = _plan(query, points, query_begin, query_end, begin, end, fewest=256, leaf=BALL_LEAF)
@@ -149,62 +152,61 @@ def _ball_query(
     query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root, depth, limit, found, counts, first, last
 ):
     """Depth-first search, the child with the lower row first, so that later nodes hold only rows above the k lowest so far."""
-    k = found.shape[1]
+    one, two = np.uint64(1), np.uint64(2)  # unsigned indices need no check for being negative
+    last_place = found.shape[1] - 1
     squared = np.empty(BLOCK, query.dtype)
-    waiting = np.empty(64, np.int64)
+    waiting = np.empty(64, np.uint64)
     for b in range(len(root)):
-        leaves = root[b] + (1 << depth[b]) - 1
-        for place in range(max(first, query_begin[b]), min(last, query_end[b])):
-            q = order[place]
+        base = np.uint64(root[b])
+        leaves = base + np.uint64((1 << depth[b]) - 1)
+        in_order = depth[b] == 0
+        for place in range(np.uint64(max(first, query_begin[b])), np.uint64(min(last, query_end[b]))):
+            q = np.uint64(order[place])
             qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
-            waiting[0] = root[b]
-            top = 1
+            lowest = found[q]
+            count = 0
+            waiting[0] = base
+            top = one
             while top:
-                top -= 1
+                top -= one
                 node = waiting[top]
-                if box_distance(boxes, node, qx, qy, qz) >= limit[0] or (counts[q] == k and spans[node, 2] > found[q, k - 1]):
+                is_full = count > last_place and spans[node, 2] > lowest[last_place]
+                if is_full or box_distance(boxes, node, qx, qy, qz) >= limit[0]:
                     continue
                 if node < leaves:
-                    child = 2 * node - root[b] + 1
-                    second = spans[child, 2] < spans[child + 1, 2]
-                    waiting[top], waiting[top + 1] = child + second, child + 1 - second
-                    top += 2
+                    child = two * node - base + one
+                    other = child + one
+                    if spans[other, 2] < spans[child, 2]:
+                        child, other = other, child
+                    waiting[top], waiting[top + one] = other, child
+                    top += two
                     continue
-                counts[q] = _collect(
-                    x,
-                    y,
-                    z,
-                    rows,
-                    spans[node, 0],
-                    spans[node, 1],
-                    qx,
-                    qy,
-                    qz,
-                    limit[0],
-                    squared,
-                    found[q],
-                    counts[q],
-                    depth[b] == 0,
-                )
+                begin, end = np.uint64(spans[node, 0]), np.uint64(spans[node, 1])
+                count = _collect(x, y, z, rows, begin, end, qx, qy, qz, limit[0], squared, lowest, count, in_order)
+            counts[q] = count
 
 
 @njit(nogil=True, cache=True)
 def _collect(x, y, z, rows, first, last, qx, qy, qz, limit, squared, lowest, count, in_order):
     """Insert the rows of the points [first, last) in the ball into the sorted list; returns its length."""
-    k = len(lowest)
-    for block in range(first, last, BLOCK):
-        size = min(BLOCK, last - block)
-        squared_distances(x, y, z, block, size, qx, qy, qz, squared)
+    k, block = len(lowest), np.uint64(BLOCK)
+    while first < last:
+        size = min(block, last - first)
         for i in range(size):
-            row = rows[block + i]
-            if squared[i] >= limit or (count == k and row > lowest[k - 1]):
-                continue
-            place = min(count, k - 1)
-            while place > 0 and lowest[place - 1] > row:
-                lowest[place] = lowest[place - 1]
-                place -= 1
-            lowest[place] = row
-            count = min(count + 1, k)
+            dx, dy, dz = qx - x[first + i], qy - y[first + i], qz - z[first + i]
+            squared[i] = dx * dx + dy * dy + dz * dz
+        for i in range(size):
+            if squared[i] < limit:
+                row = rows[first + i]
+                if count == k and row > lowest[k - 1]:
+                    continue
+                place = min(count, k - 1)
+                while place > 0 and lowest[place - 1] > row:
+                    lowest[place] = lowest[place - 1]
+                    place -= 1
+                lowest[place] = row
+                count = min(count + 1, k)
         if in_order and count == k:
             break
+        first += block
     return count

@@ -1,6 +1,7 @@
 """Nearest neighbours among float32 points: distance and row as one integer, so that one comparison orders both.
 
-The bits of a float that is not negative, read as an integer, are ordered as the floats are.
+The bits of a float that is not negative, read as an integer, are ordered as the floats are. The list of the lowest keys is descending,
+which lets an insertion be vectorised. Index arithmetic is unsigned: signed indices would each be checked for being negative.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from geo3d.ops.cpu.tree import BLOCK, box_distance, squared_distances
+from geo3d.ops.cpu.tree import BLOCK, box_distance
 
-HIGHEST = np.uint64(2**64 - 1)
-MAX_ROWS = 2**32
-SHIFT = np.uint64(32)
-MERGED = 40  # neighbours from which merging a leaf's keys is faster than inserting them one by one
+HIGHEST = np.int64(2**63 - 1)
+MAX_ROWS = 2**31
+SHIFT = np.int64(32)
 
 
 @njit(nogil=True, cache=True)
@@ -21,116 +21,77 @@ def knn_packed(query, order, query_begin, query_end, x, y, z, rows, boxes, spans
     """As `_knn` of `geo3d.ops.cpu.neighbors`: depth-first search, the nearer child first; the k lowest keys so far cut the rest."""
     k = found.shape[1]
     squared = np.empty(BLOCK, np.float32)
-    keys = np.empty(BLOCK + 1, np.uint64)
-    keys[0] = 0
-    best = np.empty(k + 1, np.uint64)
-    waiting, bound = np.empty(64, np.int64), np.empty(64, np.uint64)
+    bits = squared.view(np.int32)
+    best = np.empty(k + 1, np.int64)
+    best[k] = -1
+    waiting, bound = np.empty(64, np.uint64), np.empty(64, np.int64)
     near = np.empty(2, np.float32)
-    near_bits = near.view(np.uint32)
+    near_bits = near.view(np.int32)
     best_distance = np.empty(1, np.float32)
-    best_bits = best_distance.view(np.uint32)
+    best_bits = best_distance.view(np.int32)
+    one, two = np.uint64(1), np.uint64(2)
     for b in range(len(root)):
-        leaves = root[b] + (1 << depth[b]) - 1
-        for place in range(max(first, query_begin[b]), min(last, query_end[b])):
-            q = order[place]
+        base = np.uint64(root[b])
+        leaves = base + np.uint64((1 << depth[b]) - 1)
+        for place in range(np.uint64(max(first, query_begin[b])), np.uint64(min(last, query_end[b]))):
+            q = np.uint64(order[place])
             qx, qy, qz = query[q, 0], query[q, 1], query[q, 2]
-            best[:] = HIGHEST
-            best[0] = 0  # stops the search for a place
-            waiting[0], bound[0] = root[b], 0
-            top = 1
+            best[:k] = HIGHEST
+            waiting[0], bound[0] = base, 0
+            top = one
             while top:
-                top -= 1
+                top -= one
                 node, nearest = waiting[top], bound[top]
-                while nearest < best[k]:
+                while nearest < best[0]:
                     if node >= leaves:
-                        _scan(x, y, z, rows, spans[node, 0], spans[node, 1], qx, qy, qz, squared, keys, best)
+                        _scan(
+                            x, y, z, rows, np.uint64(spans[node, 0]), np.uint64(spans[node, 1]), qx, qy, qz, squared, bits, best
+                        )
                         break
-                    child = 2 * node - root[b] + 1
-                    near[0], near[1] = box_distance(boxes, child, qx, qy, qz), box_distance(boxes, child + 1, qx, qy, qz)
-                    left = (np.uint64(near_bits[0]) << SHIFT) | np.uint64(spans[child, 2])
-                    right = (np.uint64(near_bits[1]) << SHIFT) | np.uint64(spans[child + 1, 2])
+                    child = two * node - base + one
+                    other = child + one
+                    near[0], near[1] = box_distance(boxes, child, qx, qy, qz), box_distance(boxes, other, qx, qy, qz)
+                    left = (np.int64(near_bits[0]) << SHIFT) | spans[child, 2]
+                    right = (np.int64(near_bits[1]) << SHIFT) | spans[other, 2]
                     if left < right:
-                        waiting[top], bound[top] = child + 1, right
+                        waiting[top], bound[top] = other, right
                         node, nearest = child, left
                     else:
                         waiting[top], bound[top] = child, left
-                        node, nearest = child + 1, right
-                    top += 1
+                        node, nearest = other, right
+                    top += one
             for j in range(k):
-                key = best[j + 1]
-                if key != HIGHEST:
-                    best_bits[0] = np.uint32(key >> SHIFT)
-                    found[q, j], distances[q, j] = key & np.uint64(MAX_ROWS - 1), best_distance[0]
+                key = best[k - 1 - j]
+                best_bits[0] = np.int32(key >> SHIFT)
+                is_found = key != HIGHEST
+                found[q, j] = key & (MAX_ROWS - 1) if is_found else -1
+                distances[q, j] = best_distance[0] if is_found else np.float32(np.inf)
 
 
 @njit(nogil=True, cache=True)
-def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, keys, best):
-    """Bring the keys of the points [first, last) into the sorted list."""
-    end = np.uint64(len(best) - 1)
-    bits = squared.view(np.uint32)
-    for block in range(first, last, BLOCK):
-        count = min(BLOCK, last - block)
-        squared_distances(x, y, z, block, count, qx, qy, qz, squared)
-        if end > MERGED:
-            _merge(best, keys, _sort_below(keys, bits, rows, block, count, best[end]))
-        else:
-            _insert(best, bits, rows, block, count)
+def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, bits, best):
+    """Bring the keys of the points [first, last) into the list."""
+    block = np.uint64(BLOCK)
+    worst = best[0]
+    far = np.int32(worst >> SHIFT)
+    while first < last:
+        count = min(block, last - first)
+        for i in range(count):
+            dx, dy, dz = qx - x[first + i], qy - y[first + i], qz - z[first + i]
+            squared[i] = dx * dx + dy * dy + dz * dz
+        for i in range(count):
+            if bits[i] <= far:
+                key = (np.int64(bits[i]) << SHIFT) | rows[first + i]
+                if key < worst:
+                    _replace_worst(best, key)
+                    worst = best[0]
+                    far = np.int32(worst >> SHIFT)
+        first += block
 
 
 @njit(nogil=True, cache=True)
-def _insert(best, bits, rows, block, count):
-    """Put each of the points that is near enough to its place."""
-    one, end, offset = np.uint64(1), np.uint64(len(best) - 1), np.uint64(block)
-    worst = best[end]
-    far = np.uint32(worst >> SHIFT)
-    for i in range(np.uint64(count)):
-        if bits[i] > far:
-            continue
-        key = (np.uint64(bits[i]) << SHIFT) | np.uint64(rows[offset + i])
-        if key < worst:
-            place = end
-            while best[place - one] > key:
-                best[place] = best[place - one]
-                place -= one
-            best[place] = key
-            worst = best[end]
-            far = np.uint32(worst >> SHIFT)
-
-
-@njit(nogil=True, cache=True)
-def _sort_below(keys, bits, rows, block, count, worst):
-    """Sort the keys of the points that are below the worst into keys[1], keys[2], ...; returns how many they are."""
-    one, few, offset = np.uint64(1), np.uint64(0), np.uint64(block)
-    far = np.uint32(worst >> SHIFT)
-    for i in range(np.uint64(count)):
-        if bits[i] > far:
-            continue
-        key = (np.uint64(bits[i]) << SHIFT) | np.uint64(rows[offset + i])
-        if key < worst:
-            few += one
-            place = few
-            while keys[place - one] > key:
-                keys[place] = keys[place - one]
-                place -= one
-            keys[place] = key
-    return few
-
-
-@njit(nogil=True, cache=True)
-def _merge(best, keys, few):
-    """Keep the lowest of two sorted lists, each after an entry of zero: all of `best`, and `few` of the keys."""
-    one, end = np.uint64(1), np.uint64(len(best) - 1)
-    high, low = end, few
-    for _ in range(few):
-        if best[high] > keys[low]:
-            high -= one
-        else:
-            low -= one
-    place = end
-    while low:
-        key, other = keys[low], best[high]
-        is_other = other > key
-        best[place] = other if is_other else key
-        high -= np.uint64(is_other)
-        low -= np.uint64(not is_other)
-        place -= one
+def _replace_worst(best, key):
+    """Drop the first of a descending list and put a key to its place; without branches, so that it is vectorised."""
+    one = np.uint64(1)
+    for j in range(np.uint64(len(best)) - one):
+        best[j] = max(best[j + one], min(key, best[j]))

@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numba import njit
 
 from geo3d.ops.cpu.threads import run_ranges
 
 BLOCK = 64  # points whose distances are taken at a time
+LARGE, SHARED_LEVELS = 20_000, 3  # points of a cloud whose tree several threads build, each below a node of this level
 
 
 class Trees(NamedTuple):
@@ -46,7 +48,13 @@ def build_trees(points: np.ndarray, begin: np.ndarray, end: np.ndarray, depth: n
     root = np.cumsum(nodes) - nodes
     boxes = np.empty((int(nodes.sum()), 6), points.dtype)
     trees = Trees(x, y, z, np.arange(len(points)), boxes, np.empty((len(boxes), 3), np.int64), root, depth)
-    run_ranges(_build, len(begin), begin, end, *trees)
+    levels = 0
+    if 0 < len(begin) < torch.get_num_threads() and (end - begin).max() > LARGE:
+        levels = min(SHARED_LEVELS, int(depth.min()))
+    trees.spans[root, 0], trees.spans[root, 1] = begin, end
+    if levels:
+        _build(levels, 0, *trees, 0, len(begin))
+    run_ranges(_build, len(begin) << levels, depth.max(initial=0) + 1, levels, *trees)
     return trees
 
 
@@ -57,22 +65,24 @@ def depth_for(counts: np.ndarray, leaf: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _build(begin, end, x, y, z, rows, boxes, spans, root, depth, first_cloud, last_cloud):
-    for b in range(first_cloud, last_cloud):
-        inner = (1 << depth[b]) - 1
-        spans[root[b], 0], spans[root[b], 1] = begin[b], end[b]
-        for n in range(2 * inner + 1):
-            node = root[b] + n
-            first, last = spans[node, 0], spans[node, 1]
-            _measure(x, y, z, rows, first, last, boxes[node], spans[node])
-            if n < inner:
-                middle = (first + last) // 2
-                extent = boxes[node, 3:] - boxes[node, :3]
-                key = x if extent[0] >= max(extent[1], extent[2]) else (y if extent[1] >= extent[2] else z)
-                _select(key, x, y, z, rows, first, last, middle)
-                left = root[b] + 2 * n + 1
-                spans[left, 0], spans[left, 1] = first, middle
-                spans[left + 1, 0], spans[left + 1, 1] = middle, last
+def _build(stop, start, x, y, z, rows, boxes, spans, root, depth, first_part, last_part):
+    """Measure and cut the nodes of levels start to stop, those below the node of level `start` that is a part of a cloud."""
+    for part in range(first_part, last_part):
+        b, number = part >> start, part & ((1 << start) - 1)
+        for level in range(start, min(stop, depth[b] + 1)):
+            below = 1 << (level - start)
+            for n in range((1 << level) - 1 + number * below, (1 << level) - 1 + (number + 1) * below):
+                node = root[b] + n
+                first, last = spans[node, 0], spans[node, 1]
+                _measure(x, y, z, rows, first, last, boxes[node], spans[node])
+                if level < depth[b]:
+                    middle = (first + last) // 2
+                    extent = boxes[node, 3:] - boxes[node, :3]
+                    key = x if extent[0] >= max(extent[1], extent[2]) else (y if extent[1] >= extent[2] else z)
+                    _select(key, x, y, z, rows, first, last, middle)
+                    left = root[b] + 2 * n + 1
+                    spans[left, 0], spans[left, 1] = first, middle
+                    spans[left + 1, 0], spans[left + 1, 1] = middle, last
 
 
 @njit(nogil=True, cache=True)
