@@ -71,22 +71,23 @@ def scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tenso
 @njit(nogil=True, cache=True)
 def _max_segments(values, order, offsets, sign, best, winner, first, last):
     """Largest sign * value; NaN is larger than all."""
-    count, channels = values.shape
-    top = np.empty(channels, values.dtype)
-    step_of_top = np.empty(channels, np.int32)  # as narrow as the values, so that the loop over channels is vectorised
-    for r in range(first, last):
-        begin, end = offsets[r], offsets[r + 1]
+    one, ahead, last_place = np.uint64(1), np.uint64(AHEAD), np.uint64(len(order) - 1)
+    count, channels = values.shape[0], np.uint64(values.shape[1])
+    top = np.empty(values.shape[1], values.dtype)
+    step_of_top = np.empty(values.shape[1], np.int32)  # as narrow as the values, so that the loop over channels is vectorised
+    for r in range(np.uint64(first), np.uint64(last)):
+        begin, end = np.uint64(offsets[r]), np.uint64(offsets[r + one])
         if begin == end:
             best[r] = 0
             winner[r] = count
             continue
-        i = order[begin]
+        i = np.uint64(order[begin])
         for c in range(channels):
             top[c] = sign * values[i, c]
             step_of_top[c] = 0
-        for step in range(1, end - begin):
-            prefetch_row(values, order[min(begin + step + AHEAD, len(order) - 1)])
-            i, narrow_step = order[begin + step], np.int32(step)
+        for step in range(one, end - begin):
+            prefetch_row(values, np.uint64(order[min(begin + step + ahead, last_place)]))
+            i, narrow_step = np.uint64(order[begin + step]), np.int32(step)
             for c in range(channels):
                 value, so_far = sign * values[i, c], top[c]
                 is_better = (value > so_far) | ((value != value) & (so_far == so_far))
@@ -94,24 +95,25 @@ def _max_segments(values, order, offsets, sign, best, winner, first, last):
                 step_of_top[c] = narrow_step if is_better else step_of_top[c]
         for c in range(channels):
             best[r, c] = sign * top[c]
-            winner[r, c] = order[begin + step_of_top[c]]
+            winner[r, c] = order[begin + np.uint64(step_of_top[c])]
 
 
 @njit(nogil=True, cache=True)
 def _amax_segments(values, order, offsets, sign, best, first, last):
     """Largest sign * value; NaN is larger than all."""
-    channels = values.shape[1]
-    for r in range(first, last):
-        begin, end = offsets[r], offsets[r + 1]
+    one, ahead, last_place = np.uint64(1), np.uint64(AHEAD), np.uint64(len(order) - 1)
+    channels = np.uint64(values.shape[1])
+    for r in range(np.uint64(first), np.uint64(last)):
+        begin, end = np.uint64(offsets[r]), np.uint64(offsets[r + one])
         if begin == end:
             best[r] = 0
             continue
-        i = order[begin]
+        i = np.uint64(order[begin])
         for c in range(channels):
             best[r, c] = sign * values[i, c]
-        for place in range(begin + 1, end):
-            prefetch_row(values, order[min(place + AHEAD, len(order) - 1)])
-            i = order[place]
+        for place in range(begin + one, end):
+            prefetch_row(values, np.uint64(order[min(place + ahead, last_place)]))
+            i = np.uint64(order[place])
             for c in range(channels):
                 value, so_far = sign * values[i, c], best[r, c]
                 best[r, c] = value if (value > so_far) | (value != value) else so_far

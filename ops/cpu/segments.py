@@ -54,14 +54,14 @@ def prefetch(typing_context, values, i, c):
         )
         return context.get_dummy_value()
 
-    return types.void(values, types.intp, types.intp), generate
+    return types.void(values, types.uintp, types.uintp), generate
 
 
 @njit(nogil=True, cache=True)
 def prefetch_row(values, i):
     """Ask for all of row i."""
-    line = 64 // values.itemsize
-    for block in range((values.shape[1] + line - 1) // line):
+    line = np.uint64(64 // values.itemsize)
+    for block in range((np.uint64(values.shape[1]) + line - np.uint64(1)) // line):
         prefetch(values, i, block * line)
 
 
@@ -72,43 +72,45 @@ def counting_sort(index, rows):
     Returns:
         order [N], the offsets [rows + 1] of each output row in it, and the first input whose index is outside [-1, rows), or -1.
     """
-    free = np.zeros(
-        rows + 2, np.int64
-    )  # free[r + 1] first counts the inputs of row r; those that are dropped count as row `rows`
+    one, count = np.uint64(1), np.uint64(len(index))  # unsigned indices need no check for being negative
+    # free[r + 1] first counts the inputs of row r; those that are dropped count as row `rows`
+    free = np.zeros(rows + 2, np.int64)
     previous, is_sorted = 0, True
-    for i in range(len(index)):
+    for i in range(count):
         row = index[i]
         if row < -1 or row >= rows:
-            return np.empty(0, np.int64), free, i
+            return np.empty(0, np.int64), free, np.int64(i)
         row = rows if row < 0 else row
         is_sorted &= row >= previous
         previous = row
-        free[row + 1] += 1
+        free[np.uint64(row) + one] += 1
     for r in range(rows + 1):
         free[r + 1] += free[r]
     offsets = free[: rows + 1].copy()
     if is_sorted:
         return np.arange(len(index)), offsets, -1
     order = np.empty(len(index), np.int64)
-    for i in range(len(index)):
-        row = rows if index[i] < 0 else index[i]
-        order[free[row]] = i
+    for i in range(count):
+        row = np.uint64(rows if index[i] < 0 else index[i])
+        order[np.uint64(free[row])] = np.int64(i)
         free[row] += 1
     return order, offsets, -1
 
 
 @njit(nogil=True, cache=True)
 def _sum_segments(values, order, offsets, mean, sums, first, last):
-    channels = values.shape[1]
-    for r in range(first, last):
-        count = offsets[r + 1] - offsets[r]
+    one, ahead, end = np.uint64(1), np.uint64(AHEAD), np.uint64(len(order) - 1)
+    channels = np.uint64(values.shape[1])
+    for r in range(np.uint64(first), np.uint64(last)):
+        begin, stop = np.uint64(offsets[r]), np.uint64(offsets[r + one])
         for c in range(channels):
             sums[r, c] = 0
-        for place in range(offsets[r], offsets[r + 1]):
-            prefetch_row(values, order[min(place + AHEAD, len(order) - 1)])
-            i = order[place]
+        for place in range(begin, stop):
+            prefetch_row(values, np.uint64(order[min(place + ahead, end)]))
+            i = np.uint64(order[place])
             for c in range(channels):
                 sums[r, c] += values[i, c]
-        if mean and count > 1:
+        if mean and stop - begin > one:
+            count = offsets[r + one] - offsets[r]
             for c in range(channels):
                 sums[r, c] /= count
