@@ -63,6 +63,11 @@ def _resume(wanted: str | None, folder: Path) -> str | None:
     return str(path)
 
 
+def _drawn(generate: dict[str, Any]) -> dict[str, int]:
+    """Number of points of the generated files that were trained on, where it was chosen."""
+    return {"draw": generate["num_points"]} if "num_points" in generate else {}
+
+
 def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> WeightsInfo:
     """Description of a trained network, for its weight file."""
     from geo3d import __version__
@@ -79,7 +84,7 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> We
         preprocessing={
             **{key: data[key] for key in ("num_points", "orient_normals") if key in data},
             **cli.model.preprocessing(),
-            **({"draw": data["generate"]["num_points"]} if data.get("generate") else {}),  # points of the files trained on
+            **_drawn(data.get("generate") or {}),
         },
         training={
             "command": " ".join(["geo3d train", *argv]),
