@@ -12,7 +12,6 @@ ModelNet, ShapeNet's R2N2 renderings, FreiHAND, InterHand2.6M, RHD, or any folde
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -125,8 +124,12 @@ def _show(samples: Samples, arguments: argparse.Namespace) -> None:
 
 
 def _check_display() -> None:
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise ValueError("no display to open a window on; add --save picture.png, --html for a page, or --web for a browser")
+    from geo3d.viz.display import missing_display
+
+    if problem := missing_display():
+        raise ValueError(
+            f"no display to open a window on ({problem}); add --save picture.png, --html for a page, or --web for a browser"
+        )
 
 
 if __name__ == "__main__":

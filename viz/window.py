@@ -9,7 +9,6 @@ Open3D can wait for ever for a picture from a software driver.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from geo3d.viz.display import missing_display
 
 PANEL_WIDTH = 240  # pixels at the right of the window, before the display's scaling
 
@@ -103,10 +104,8 @@ def show_window(window: Window, answer: Callable[[Request], WindowScene | str]) 
     Raises:
         RuntimeError: no display, or Open3D cannot open a window; the message says what is missing.
     """
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise RuntimeError(
-            "no display to open a window on (DISPLAY is not set); save a picture instead: scene.save('picture.png')"
-        )
+    if problem := missing_display():
+        raise RuntimeError(f"no display to open a window on ({problem}); save a picture instead: scene.save('picture.png')")
     code = f"import sys; sys.path[:] = {sys.path!r}; from geo3d.viz.window_app import main; main()"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)

@@ -65,6 +65,17 @@ def test_pages_hold_all_samples_unless_one_is_named(clouds, tmp_path, monkeypatc
     assert (tmp_path / "mixed.html").read_text().count('class="frame"') == 1
 
 
+@pytest.mark.parametrize("display", [":4711", "unix:4711.0", "localhost:4711"])
+def test_a_display_that_does_not_answer(display, clouds, monkeypatch, capsys):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert view.main([str(clouds)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: no display to open a window on (no X server answers at DISPLAY {display})")
+    assert error.count("\n") == 1
+
+
 def test_without_a_display(clouds, monkeypatch, capsys):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -101,7 +112,7 @@ def test_pictures_without_open3d(problem, message, clouds, tmp_path):
 def test_a_window_gets_the_samples(clouds, monkeypatch, capsys):
     """The keys of the window step through what `show_scenes` is given."""
     shown = []
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     monkeypatch.setattr("geo3d.viz.desktop.show_scenes", lambda scenes, **looks: shown.append((scenes, looks)))
     assert view.main([str(clouds), "--index", "1", "--view", "top"]) == 0
     [(scenes, looks)] = shown
