@@ -128,7 +128,7 @@ def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, best, index):
     for block in range(first, last, BLOCK):
         count = min(BLOCK, last - block)
         offset = np.uint64(block)
-        squared_distances(x, y, z, block, count, qx, qy, qz, squared)
+        squared_distances(x, y, z, offset, np.uint64(count), qx, qy, qz, squared)
         for i in range(np.uint64(count)):
             value = squared[i]
             if value > worst:
@@ -192,9 +192,7 @@ def _collect(x, y, z, rows, first, last, qx, qy, qz, limit, squared, lowest, cou
     k, block = len(lowest), np.uint64(BLOCK)
     while first < last:
         size = min(block, last - first)
-        for i in range(size):
-            dx, dy, dz = qx - x[first + i], qy - y[first + i], qz - z[first + i]
-            squared[i] = dx * dx + dy * dy + dz * dz
+        squared_distances(x, y, z, first, size, qx, qy, qz, squared)
         for i in range(size):
             if squared[i] < limit:
                 row = rows[first + i]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from geo3d.ops.cpu.tree import BLOCK, box_distance
+from geo3d.ops.cpu.tree import BLOCK, box_distance, squared_distances
 
 HIGHEST = np.int64(2**63 - 1)
 MAX_ROWS = 2**31
@@ -76,9 +76,7 @@ def _scan(x, y, z, rows, first, last, qx, qy, qz, squared, bits, best):
     far = np.int32(worst >> SHIFT)
     while first < last:
         count = min(block, last - first)
-        for i in range(count):
-            dx, dy, dz = qx - x[first + i], qy - y[first + i], qz - z[first + i]
-            squared[i] = dx * dx + dy * dy + dz * dz
+        squared_distances(x, y, z, first, count, qx, qy, qz, squared)
         for i in range(count):
             if bits[i] <= far:
                 key = (np.int64(bits[i]) << SHIFT) | rows[first + i]

@@ -139,12 +139,11 @@ def box_distance(boxes, node, px, py, pz):
     return dx * dx + dy * dy + dz * dz
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def squared_distances(x, y, z, first, count, px, py, pz, squared):
-    """Squared distances from a point to the points [first, first + count)."""
-    offset = np.uint64(first)
-    for i in range(np.uint64(count)):
-        dx, dy, dz = px - x[offset + i], py - y[offset + i], pz - z[offset + i]
+    """Squared distances from a point to the points [first, first + count), both uint64."""
+    for i in range(count):
+        dx, dy, dz = px - x[first + i], py - y[first + i], pz - z[first + i]
         squared[i] = dx * dx + dy * dy + dz * dz
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import geo3d
 from geo3d.tools import test as test_tool
 from geo3d.tools import train
 from geo3d.zoo.weights import read_info
@@ -95,3 +96,15 @@ def test_no_weights_yet(tmp_path, capsys):
     config, *options = SMALL["classification"]
     assert test_tool.main([config, *options, "--out", str(tmp_path)]) == 2
     assert "no weights" in capsys.readouterr().err
+
+
+def test_weights_after_generated_streets(tmp_path, monkeypatch):
+    """A detector trained on streets that are made on first use is written, and can be loaded."""
+    pytest.importorskip("open3d", reason="Open3D casts the rays")
+    monkeypatch.setenv("GEO3D_DATA", str(tmp_path / "cache"))
+    options = ["--data.init_args.generate.size=5", "--data.init_args.num_workers=0", "--data.init_args.batch_size=1"]
+    options += [f"--trainer.{name}=1" for name in ("max_epochs", "limit_train_batches", "limit_val_batches")]
+    assert train.main(["dsvt/generated_pillar", "--out", str(tmp_path), "--name", "streets", *options]) == 0
+    detector = geo3d.load(tmp_path / "streets" / "weights.safetensors")
+    assert detector.info.training["data"]["generate"] == {"size": 5, "seed": 0}
+    assert "draw" not in detector.info.preprocessing
