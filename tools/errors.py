@@ -1,4 +1,4 @@
-"""How the tools report bad input: one line on standard error and exit code 2; `--debug` shows where it came from."""
+"""What the tools share: bad input is one line on standard error and exit code 2, `--debug` shows where it came from; options beside Lightning's."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def asks_for_help(argv: Sequence[str], text: str | None) -> bool:
         print((text or "").strip())
         print("\nAll options of a configuration: CONFIG --help; all values: CONFIG --print_config")
     return wants
+
+
+def take_option(argv: list[str], option: str) -> tuple[list[str], str | None]:
+    """Take an option of this tool, `--x V` or `--x=V`, out of the arguments that go on to Lightning."""
+    rest, value = [], None
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == option:
+            value = next(arguments, None)
+            if value is None:
+                raise ValueError(f"{option} needs a value")
+        elif argument.startswith(f"{option}="):
+            value = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    return rest, value
 
 
 def _is_raised_by_geo3d(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo3d.tools.errors import asks_for_help, run_tool
+from geo3d.tools.errors import asks_for_help, run_tool, take_option
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _test(argv: list[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
-    argv, weights = _take(argv, "--weights")
-    argv, json_file = _take(argv, "--json")
+    argv, weights = take_option(argv, "--weights")
+    argv, json_file = take_option(argv, "--json")
     record = "--record" in argv
     argv = [argument for argument in argv if argument != "--record"]
     from geo3d.tools.lightning_cli import Cli
@@ -50,22 +50,6 @@ def _test(argv: list[str]) -> int:
             json.dumps({"config": str(cli.configuration), "weights": source, **results}, indent=2) + "\n"
         )
     return 0
-
-
-def _take(argv: list[str], option: str) -> tuple[list[str], str | None]:
-    """Take an option of this tool, `--x V` or `--x=V`, out of the arguments that go on to Lightning."""
-    rest, value = [], None
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument == option:
-            value = next(arguments, None)
-            if value is None:
-                raise ValueError(f"{option} needs a value")
-        elif argument.startswith(f"{option}="):
-            value = argument.partition("=")[2]
-        else:
-            rest.append(argument)
-    return rest, value
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Train a model: `geo3d train CONFIG [--key value ...]`.
+"""Train a model: `geo3d train CONFIG [--weights NAME|PATH] [--key value ...]`.
 
 CONFIG is a YAML file or the name of one that geo3d ships. Every value in it can be overridden (`--model.lr 1e-3`,
 `--trainer.max_epochs 5`); `--print_config` shows all of them. Logs, checkpoints and `weights.safetensors` go to OUT/NAME.
+`--weights` starts from packaged weights by name or a .safetensors, .ckpt or released .pth file, `--resume last` goes on with a training.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geo3d.tools.errors import asks_for_help, run_tool
+from geo3d.tools.errors import asks_for_help, run_tool, take_option
 
 if TYPE_CHECKING:
     from geo3d.tools.lightning_cli import Cli
@@ -27,13 +28,19 @@ def _train(argv: list[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     from geo3d.tools.lightning_cli import Cli
-    from geo3d.zoo.weights import save_weights
+    from geo3d.zoo import network_tensors
+    from geo3d.zoo.weights import fill, save_weights
 
+    argv, start = take_option(argv, "--weights")
     cli = Cli(argv)
     folder = cli.folder
     resume = _resume(cli.config.resume, folder)
     if resume is None and (folder / "checkpoints" / "last.ckpt").exists():
         raise FileExistsError(f"{folder} holds a training; go on with --resume last, or choose another --name")
+    if start is not None and resume is not None:
+        raise ValueError("--weights starts a training, --resume goes on with one; expected one of them")
+    if start is not None:
+        fill(cli.model.network, network_tensors(start), start)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(cli.parser.dump(cli.config, skip_none=False))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=resume, weights_only=False if resume else None)
@@ -49,7 +56,7 @@ def _train(argv: list[str]) -> int:
         cli.model.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=False)["state_dict"])
     path = folder / "weights.safetensors"
     metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items() if name.startswith("val/")}
-    save_weights(path, cli.model.network, weights_info(cli, argv, metrics))
+    save_weights(path, cli.model.network, weights_info(cli, argv, metrics, start))
     print(f"weights: {path}")
     return 0
 
@@ -68,8 +75,8 @@ def _drawn(generate: dict[str, Any]) -> dict[str, int]:
     return {"draw": generate["num_points"]} if "num_points" in generate else {}
 
 
-def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> WeightsInfo:
-    """Description of a trained network, for its weight file."""
+def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float], start: str | None) -> WeightsInfo:
+    """Description of a trained network, for its weight file; `start` are the weights that the training began with."""
     from geo3d import __version__
     from geo3d.zoo.weights import WeightsInfo
 
@@ -88,6 +95,7 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float]) -> We
         },
         training={
             "command": " ".join(["geo3d train", *argv]),
+            **({"weights": start} if start else {}),
             "data": {
                 "class_path": config["data"]["class_path"],
                 **{key: data.get(key) for key in ("root", "generate", "seed")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 import geo3d
 from geo3d.tools import test as test_tool
@@ -96,6 +97,34 @@ def test_no_weights_yet(tmp_path, capsys):
     config, *options = SMALL["classification"]
     assert test_tool.main([config, *options, "--out", str(tmp_path)]) == 2
     assert "no weights" in capsys.readouterr().err
+
+
+def test_starts_from_weights(tmp_path, capsys):
+    config, *options = SMALL["classification"]
+    options += [
+        "--out",
+        str(tmp_path),
+        "--trainer.limit_train_batches=1",
+        "--trainer.limit_val_batches=1",
+        "--trainer.max_epochs=1",
+    ]
+    assert train.main([config, *options, "--name", "first"]) == 0
+    first = str(tmp_path / "first" / "weights.safetensors")
+    assert train.main([config, *options, "--name", "second", f"--weights={first}", "--model.init_args.lr=1e-12"]) == 0
+    info = read_info(tmp_path / "second" / "weights.safetensors")
+    assert info.training["weights"] == first
+    parameters = dict(geo3d.load(first).network.named_parameters())
+    for name, parameter in geo3d.load(tmp_path / "second" / "weights.safetensors").network.named_parameters():
+        torch.testing.assert_close(parameter, parameters[name], msg=name)
+    capsys.readouterr()
+    for wrong, message in (
+        ([f"--weights={first}", "--resume=last"], "expected one of them"),
+        (["--weights=risurconv-shapes-parts"], "weights do not fit"),
+        (["--weights=nothing.ckpt"], "nothing.ckpt"),
+    ):
+        assert train.main([config, *options, "--name", "first" if "--resume=last" in wrong else "third", *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
 
 
 def test_weights_after_generated_streets(tmp_path, monkeypatch):

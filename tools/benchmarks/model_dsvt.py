@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from geo3d.models.detection import decoder_for, scatter_to_bev
 from geo3d.models.dsvt import DSVTDetector
 from geo3d.models.dsvt.backbone import Stage
 from geo3d.tools.benchmarks.clouds import kitti_sweep
-from geo3d.tools.benchmarks.plain_dsvt import Mark, PlainDSVT
+from geo3d.tools.benchmarks.plain_dsvt import Mark, PlainDSVT, head_outputs
 from geo3d.tools.export import info_of_config
 from geo3d.zoo.weights import WeightsInfo, build
 
@@ -50,10 +51,10 @@ def make_case(path: Path, device: torch.device) -> Case:
     plain = PlainDSVT(network)
 
     def ours(mark: Mark) -> tuple[Tensor, Any]:
-        return _finish(network, decode, run_parts(network, points, batch_index, 1, mark), mark)
+        return _finish(network.head, decode, run_parts(network, points, batch_index, 1, mark), mark)
 
     def peer(mark: Mark) -> tuple[Tensor, Any]:
-        return _finish(network, decode, plain(points, batch_index, 1, mark), mark)
+        return _finish(partial(head_outputs, network.head), decode, plain(points, batch_index, 1, mark), mark)
 
     kind = "pillars" if network.encoder.grid[2] == 1 else "voxels"
     return Case(f"{path.stem}, {source}: {len(points):,} points, {voxels:,} {kind}", ours, peer)
@@ -94,8 +95,8 @@ def sweep_for(name: str, info: WeightsInfo) -> tuple[Tensor, str]:
     return torch.cat([points, others], 1), "generated street"
 
 
-def _finish(network: DSVTDetector, decode: Any, bev: Tensor, mark: Mark) -> tuple[Tensor, Any]:
-    outputs = network.head(bev)
+def _finish(head: Callable[[Tensor], Any], decode: Any, bev: Tensor, mark: Mark) -> tuple[Tensor, Any]:
+    outputs = head(bev)
     mark("head")
     found = decode(outputs)
     mark("decoding and NMS")

@@ -1,6 +1,6 @@
 """DSVT as one writes it with PyTorch alone: unique, scatter_reduce, index arithmetic, gather, nn.MultiheadAttention, scatter.
 
-Its weights are those of a `DSVTDetector`; 2D backbone, head and decoder are the same modules.
+Its weights are those of a `DSVTDetector`, its dense part the same layers one after the other; head's proposals and decoder are the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from geo3d.models.detection import BevBackbone, CenterHead, CenterOutputs
+from geo3d.models.detection.bev import ResidualBlock
 from geo3d.models.dsvt.backbone import Stage
 from geo3d.models.dsvt.blocks import Block, SetLayer
 from geo3d.models.dsvt.detector import DSVTDetector
@@ -51,7 +53,7 @@ class PlainDSVT(nn.Module):
         batch, _, y, x = coords.unbind(1)
         canvas = features.new_zeros(batch_size, features.shape[1], rows * columns)
         canvas[batch, :, y * columns + x] = features
-        bev = self.network.bev(canvas.view(batch_size, -1, rows, columns))
+        bev = dense_map(self.network.bev, canvas.view(batch_size, -1, rows, columns))
         mark("2D backbone")
         return bev
 
@@ -112,6 +114,35 @@ def encode(encoder: PointEncoder, points: Tensor, batch_index: Tensor) -> tuple[
     own = second(torch.cat([own, _largest(own, voxel, len(keys))[voxel]], 1))
     coords = torch.stack((keys // (nx * ny * nz), keys % nz, keys // nz % ny, keys // (ny * nz) % nx), 1)
     return _largest(own, voxel, len(keys)), coords
+
+
+def dense_map(bev: BevBackbone, x: Tensor) -> Tensor:
+    """Map of the 2D backbone, layer by layer."""
+    branches = []
+    for level, up in zip(bev.levels, bev.up_branches, strict=True):
+        x = layer_by_layer(level, x)
+        branches.append(layer_by_layer(up, x))
+    return torch.cat(branches, 1)
+
+
+def head_outputs(head: nn.Module, bev: Tensor) -> Any:
+    """The head's outputs; those of CenterHead as whole maps, layer by layer."""
+    if not isinstance(head, CenterHead):
+        return head(bev)
+    shared = layer_by_layer(head.shared, bev)
+    return CenterOutputs(**{name: layer_by_layer(branch, shared) for name, branch in head.branches.items()})
+
+
+def layer_by_layer(module: Any, x: Tensor) -> Tensor:
+    """The module without any layers joined."""
+    if isinstance(module, nn.Sequential):
+        for child in module:
+            x = layer_by_layer(child, x)
+        return x
+    if isinstance(module, ResidualBlock):
+        update = module.norm1(module.conv1(x)).relu()
+        return (module.norm2(module.conv2(update)) + layer_by_layer(module.shortcut, x)).relu()
+    return module(x)
 
 
 def window_places(coords: Tensor, grid: Sequence[int], window: Window) -> tuple[Tensor, Tensor]:

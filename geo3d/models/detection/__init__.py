@@ -3,8 +3,9 @@
 from geo3d.models.detection.bev import BevBackbone, scatter_to_bev
 from geo3d.models.detection.by_head import decoder_for, loss_for
 from geo3d.models.detection.center_decode import CenterDecoder
-from geo3d.models.detection.center_head import CenterHead, CenterOutputs
+from geo3d.models.detection.center_head import CenterHead
 from geo3d.models.detection.center_loss import CenterLoss, CenterLosses
+from geo3d.models.detection.center_outputs import CenterOutputs
 from geo3d.models.detection.detections import Detections, GroundTruth
 from geo3d.models.detection.grid import BevGrid
 from geo3d.models.detection.transfusion_decode import TransFusionDecoder

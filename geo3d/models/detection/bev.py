@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from geo3d.models.detection.conv_norm import ConvNorm, ConvNormReLU, conv_norm_relu
+
 BatchNorm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)  # of the published configurations, as in CenterHead
 
 
@@ -27,8 +29,9 @@ def scatter_to_bev(features: Tensor, coords: Tensor, batch_size: int, shape: tup
     canvas = features.new_zeros((batch_size * shape[0] * shape[1], features.shape[1]))
     canvas = canvas.index_copy(0, (batch * shape[0] + y) * shape[1] + x, features)
     bev = canvas.view(batch_size, *shape, -1).permute(0, 3, 1, 2)
-    # channels last is the layout that tensor cores want; on the CPU it wins nothing and batch norm sums less exactly in it
-    return bev.contiguous() if bev.device.type == "cpu" else bev
+    # channels last is the layout that tensor cores and CPUs' convolutions want; but on the CPU training's batch norm sums less
+    # exactly in it, and wins nothing
+    return bev.contiguous() if bev.device.type == "cpu" and bev.requires_grad else bev
 
 
 class ResidualBlock(nn.Module):
@@ -48,12 +51,12 @@ class ResidualBlock(nn.Module):
         self.norm2 = BatchNorm(channels)
         self.shortcut: nn.Module = nn.Identity()
         if project:
-            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), BatchNorm(channels))
+            self.shortcut = ConvNorm(nn.Conv2d(in_channels, channels, 1, stride, bias=False), BatchNorm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, C_in, y, x] -> [B, C, y / stride, x / stride]."""
-        update = self.norm1(self.conv1(x)).relu()
-        return (self.norm2(self.conv2(update)) + self.shortcut(x)).relu()
+        update = conv_norm_relu(self.conv1, self.norm1, x)
+        return conv_norm_relu(self.conv2, self.norm2, update, self.shortcut(x))
 
 
 class BevBackbone(nn.Module):
@@ -120,9 +123,9 @@ class BevBackbone(nn.Module):
         return torch.cat(branches, 1)
 
 
-def _up_branch(in_channels: int, channels: int, stride: float) -> nn.Sequential:
+def _up_branch(in_channels: int, channels: int, stride: float) -> ConvNormReLU:
     kernel = round(stride if stride >= 1 else 1 / stride)
     if kernel < 1 or abs(kernel - (stride if stride >= 1 else 1 / stride)) > 1e-6:
         raise ValueError(f"BevBackbone: an up-branch's stride must be a whole number or the inverse of one, got {stride}")
     conv = nn.ConvTranspose2d if stride >= 1 else nn.Conv2d
-    return nn.Sequential(conv(in_channels, channels, kernel, kernel, bias=False), BatchNorm(channels), nn.ReLU())
+    return ConvNormReLU(conv(in_channels, channels, kernel, kernel, bias=False), BatchNorm(channels), nn.ReLU())

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geo3d.models.detection.center_codes import decode_boxes
-from geo3d.models.detection.center_head import CenterOutputs, at_cells
+from geo3d.models.detection.center_outputs import CenterOutputs
 from geo3d.models.detection.decoding import Range, class_nms, inside, rectify_scores
 from geo3d.models.detection.detections import Detections, split_detections
 from geo3d.models.detection.grid import BevGrid
@@ -61,11 +61,13 @@ class CenterDecoder:
         raw, labels, cells = self._best_cells(outputs.heatmap.float().sigmoid())  # [B, K], [B, K], [B, K, 2]
         batch_index = torch.arange(batch_size, device=raw.device).repeat_interleave(raw.shape[1])
         raw, labels, cells = raw.flatten(), labels.flatten(), cells.flatten(0, 1)  # packed: [N], [N], [N, 2]
-        boxes = decode_boxes(outputs.codes_at(batch_index, cells), cells, self.grid)
-        scores = raw
-        if outputs.iou is not None:
-            weight = raw.new_tensor(self.iou_weights)[labels]
-            scores = rectify_scores(raw, at_cells(outputs.iou, batch_index, cells)[:, 0], weight)
+        weight = raw.new_tensor(self.iou_weights)[labels]
+        best = raw if self.threshold_raw_scores else torch.maximum(raw, rectify_scores(raw, torch.ones_like(raw), weight))
+        hopeful = best > self.score_threshold  # whatever the predicted IoU may be
+        raw, labels, cells, batch_index = raw[hopeful], labels[hopeful], cells[hopeful], batch_index[hopeful]
+        codes, iou = outputs.at_cells(batch_index, cells)
+        boxes = decode_boxes(codes, cells, self.grid)
+        scores = raw if iou is None else rectify_scores(raw, iou, weight[hopeful])
         keep = (raw if self.threshold_raw_scores else scores) > self.score_threshold
         if self.center_range is not None:
             keep &= inside(boxes[:, :3], self.center_range)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geo3d.models.detection.center_codes import decode_boxes
-from geo3d.models.detection.center_head import CenterOutputs, at_cells
+from geo3d.models.detection.center_outputs import CenterOutputs
 from geo3d.models.detection.center_targets import CenterTargets, assign_centers
 from geo3d.models.detection.detections import GroundTruth
 from geo3d.models.detection.grid import BevGrid
@@ -61,7 +61,7 @@ class CenterLoss:
                 the CPU labels without a channel.
         """
         self.grid.check_map("CenterLoss", outputs.heatmap)
-        truth = truth.for_head("CenterLoss", len(outputs.heatmap), outputs.velocity is not None)
+        truth = truth.for_head("CenterLoss", len(outputs.heatmap), outputs.has_velocity)
         with torch.autocast(outputs.heatmap.device.type, enabled=False):
             targets = assign_centers(
                 truth, self.grid, outputs.heatmap.shape[1], min_overlap=self.min_overlap, min_radius=self.min_radius
@@ -70,14 +70,13 @@ class CenterLoss:
 
     def against(self, outputs: CenterOutputs, targets: CenterTargets) -> CenterLosses:
         """Terms against targets that are there already."""
-        codes = outputs.codes_at(targets.batch_index, targets.cells)  # [K, 8 or 10]
+        codes, predicted = outputs.at_cells(targets.batch_index, targets.cells)  # [K, 8 or 10], [K]
         boxes = decode_boxes(_with_heading(codes), targets.cells, self.grid)[:, :7]
         true = targets.boxes[:, :7]
         count = max(len(true), 1)
         weights = codes.new_tensor(self.code_weights) if self.code_weights is not None else codes.new_ones(codes.shape[1])
         iou = codes.new_zeros(())
-        if outputs.iou is not None and self.iou_weight:
-            predicted = at_cells(outputs.iou, targets.batch_index, targets.cells)[:, 0]
+        if predicted is not None and self.iou_weight:
             iou = (predicted - iou_target(boxes, true)).abs().sum() / count
         overlap = codes.new_zeros(())
         if self.iou_reg_weight:

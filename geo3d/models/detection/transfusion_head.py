@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.models.detection.center_head import PRIOR_LOGIT
+from geo3d.models.detection.conv_norm import ConvBranch
 from geo3d.models.detection.grid import flat_cells
 from geo3d.models.detection.local_attention import LocalDecoderLayer
 
@@ -92,7 +93,7 @@ class TransFusionHead(nn.Module):
         self.crowded_classes = tuple(crowded_classes)
         self.shared = nn.Conv2d(in_channels, hidden, 3, padding=1)
         classify = nn.Conv2d(hidden, num_classes, 3, padding=1)
-        self.heatmap = nn.Sequential(
+        self.heatmap = ConvBranch(
             nn.Conv2d(hidden, hidden, 3, padding=1), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), classify
         )
         self.class_encoding = nn.Linear(num_classes, hidden)
