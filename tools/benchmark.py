@@ -79,9 +79,10 @@ def _check(arguments: argparse.Namespace) -> None:
     from geo3d.tools.benchmarks import ops
 
     ops.files_of(arguments.select)
-    for option in ("name", "config"):
+    for option in ("name", "config", "compile"):
         if getattr(arguments, option):
-            raise ValueError(f"{getattr(arguments, option)}: a network goes with model, as in geo3d benchmark model dsvt")
+            given = "--compile" if option == "compile" else getattr(arguments, option)
+            raise ValueError(f"{given}: a network goes with model, as in geo3d benchmark model dsvt")
 
 
 def _is_model(arguments: argparse.Namespace) -> bool:
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("what", choices=["ops", "model"], help="what to time")
     parser.add_argument("name", nargs="?", help="of the model: dsvt")
     parser.add_argument("--config", help="configuration of the model (default: three that geo3d ships)")
+    parser.add_argument("--compile", action="store_true", help="compile the dense part of the model")
     parser.add_argument("--precision", default="32", choices=["32", "bf16", "16"], help="of the model (default: 32)")
     parser.add_argument(
         "--select", nargs="+", metavar="OP", help="only these ops or configurations, by the start of their names"
@@ -124,6 +126,7 @@ def _in_a_process(arguments: argparse.Namespace, threads: int) -> Any:
         for option in ("device", "seconds", "rounds", "precision"):
             command += [f"--{option}", str(getattr(arguments, option))]
         command += ["--config", arguments.config] if arguments.config else []
+        command += ["--compile"] if arguments.compile else []
         command += ["--select", *arguments.select] if arguments.select else []
         if subprocess.run(command, env=environment).returncode:
             raise RuntimeError(f"the measurement with {threads} threads ended early; its message is above")

@@ -1,6 +1,7 @@
 """Run a model on your own files: `geo3d predict MODEL FILE... [--save picture.png]`.
 
-MODEL is a packaged name (`geo3d predict --list`) or a weights.safetensors that `geo3d train` wrote. Files are clouds or meshes:
+MODEL is a packaged name (`geo3d predict --list`), a weights.safetensors that `geo3d train` wrote, or a folder of `geo3d export`.
+Files are clouds or meshes:
 .ply .pcd .obj .off .stl .glb .npy .npz .txt .xyz .csv .bin .las .laz. A classifier prints the most likely classes; a part segmentor
 writes NAME_parts.ply, coloured by part, for each file. A detector takes LiDAR sweeps (.bin of KITTI, nuScenes or Waymo, .feather of
 Argoverse 2, .npy, .pcd, .ply, .las) and writes NAME_boxes.json, and NAME_boxes.txt in KITTI's format where a calibration is beside.
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("geo3d predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="packaged weights by name, or a .safetensors file")
+    parser.add_argument("model", nargs="?", help="packaged weights by name, a .safetensors file, or an exported folder")
     parser.add_argument("files", nargs="*", type=Path, help="point clouds and meshes")
     parser.add_argument("--list", action="store_true", help="list the packaged weights and stop")
     parser.add_argument("--category", help="object category for part labels; by default the packaged classifier's guess")

@@ -40,6 +40,7 @@ class Detection(Task):
         decoder: options of the head's decoder, see `CenterDecoder` and `TransFusionDecoder`.
         train_all: see below.
         results_file: where `geo3d test` writes the detections as nuScenes' benchmark takes them (JSON), with the metric "nuscenes".
+        compile_dense: compile the 2D backbone and the head's convolutions (`DSVTDetector.compile_dense`).
     """
 
     name = "detection"
@@ -55,6 +56,7 @@ class Detection(Task):
         decoder: dict[str, Any] | None = None,
         train_all: bool = True,  # the authors' optimiser missed the projections of all attentions, which kept their initial values
         results_file: str | None = None,
+        compile_dense: bool = False,
     ) -> None:
         super().__init__(network, lr, weight_decay, "adamw")
         if not isinstance(network, DSVTDetector):
@@ -62,6 +64,8 @@ class Detection(Task):
         self.cycle = OneCycle() if schedule is None else schedule
         self.metric_names = tuple(metrics)
         self.results_file = results_file
+        if compile_dense:
+            network.compile_dense()
         self.loss = loss_for(network.head, network.bev_grid, loss)
         self.decode = decoder_for(network.head, network.bev_grid, decoder)
         self.train_all = train_all

@@ -40,18 +40,25 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PointPredictor
     """A trained model, ready for the user's own clouds and meshes.
 
     Args:
-        name: packaged weights by name (see `names`), or a .safetensors file that `geo3d train` wrote.
-        device: where it runs.
+        name: packaged weights by name (see `names`), a .safetensors file that `geo3d train` wrote, or a folder of `geo3d export`.
+        device: where it runs; of an exported network what PyTorch does.
 
     Returns:
         A predictor: call it with a file or an array; `.network` is the network in evaluation mode, `.info` its description.
 
     Raises:
         FileNotFoundError: no such weights.
+        ImportError: an exported network without ONNX Runtime.
         ValueError: a file that is not weights of geo3d.
     """
     from geo3d.zoo.predictors import predictor_for
 
+    if Path(name).is_dir():
+        from geo3d.zoo.onnx_detector import load_onnx
+
+        predictor = load_onnx(name)
+        predictor.network.to(device)
+        return predictor
     path = weights_path(name)
     info = read_info(path)
     network = build(info)

@@ -13,11 +13,13 @@ def window_partition(
 ) -> tuple[Tensor, Tensor]:
     """coords [V, 4] -> window of each voxel [V] int64 and its place (z, y, x) in the window [V, 3] in the dtype of coords."""
     windows = [-(-size // window) + 1 for size, window in zip(sparse_shape, window_shape, strict=True)]
-    place = coords[:, 1:] + coords.new_tensor(shift[::-1])
-    window = coords.new_tensor(window_shape[::-1])
-    wz, wy, wx = place.div(window, rounding_mode="floor").long().unbind(1)
+    # numbers and not a tensor of three: that would be a copy from the host
+    places = [column + step for column, step in zip(coords[:, 1:].unbind(1), shift[::-1], strict=True)]
+    window = [place // size for place, size in zip(places, window_shape[::-1], strict=True)]
+    within = [place % size for place, size in zip(places, window_shape[::-1], strict=True)]
+    wz, wy, wx = (each.long() for each in window)
     index = ((coords[:, 0].long() * windows[0] + wx) * windows[1] + wy) * windows[2] + wz
-    return index, place.remainder(window)
+    return index, torch.stack(within, 1)
 
 
 def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> tuple[Tensor, Tensor]:

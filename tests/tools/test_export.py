@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import geo3d
 import geo3d.configs
 from geo3d.models.detection import BevBackbone, TransFusionHead
 from geo3d.models.dsvt import DSVTBackbone, DSVTCenter, StageConfig
 from geo3d.models.dsvt.deploy import DeployedBlocks, DeployedPooling, voxel_of_slot
 from geo3d.ops import pooling_partition
-from geo3d.tools import export
+from geo3d.tools import export, predict
 from geo3d.zoo.weights import WeightsInfo, save_weights
 
 CONFIG = Path(geo3d.configs.__file__).parent / "dsvt/generated_pillar.yaml"  # two stages, with pooling between
@@ -70,14 +71,22 @@ def test_onnx_runtime_agrees(exported, counts):
 
 
 def test_finds_the_same_boxes(exported):
-    from geo3d.zoo.onnx_detector import load_onnx
-
     network, folder = exported
     points = cloud(network, 4000)[0].numpy()
-    found = load_onnx(folder)(points)
-    expected = type(load_onnx(folder))(network, load_onnx(folder).info)(points)
+    detector = geo3d.load(folder)
+    found = detector(points)
+    expected = type(detector)(network, detector.info)(points)
     assert len(found) == len(expected) > 0 and found.class_names == ("Car", "Pedestrian", "Cyclist")
     torch.testing.assert_close(found.detections.scores, expected.detections.scores, rtol=0, atol=1e-4)
+
+
+def test_predict_takes_the_folder(exported, tmp_path, capsys):
+    sweep = tmp_path / "sweep.npy"
+    np.save(sweep, cloud(exported[0], 4000)[0].numpy())
+    assert predict.main([str(exported[1]), str(sweep), "--out", str(tmp_path)]) == 0
+    assert "Car" in capsys.readouterr().out and (tmp_path / "sweep_boxes.json").is_file()
+    assert predict.main([str(tmp_path), str(sweep)]) == 2  # a folder of something else
+    assert "give a folder that geo3d export wrote" in capsys.readouterr().err
 
 
 def test_manifest_describes_the_files(exported):

@@ -31,8 +31,8 @@ class Case:
     peer: Callable[[Mark], Any]
 
 
-def make_case(path: Path, device: torch.device) -> Case:
-    """The network of a configuration, with fresh weights, and its peer.
+def make_case(path: Path, device: torch.device, compiled: bool = False) -> Case:
+    """The network of a configuration, with fresh weights and perhaps a compiled dense part, and its peer.
 
     Raises:
         ValueError: no configuration of a detector.
@@ -49,6 +49,8 @@ def make_case(path: Path, device: torch.device) -> Case:
         voxels = len(network.encoder(points, batch_index, 1).coords)
     decode = decoder_for(network.head, network.bev_grid, info.labels["decoder"])
     plain = PlainDSVT(network)
+    if compiled:
+        network.compile_dense()
 
     def ours(mark: Mark) -> tuple[Tensor, Any]:
         return _finish(network.head, decode, run_parts(network, points, batch_index, 1, mark), mark)
@@ -57,7 +59,8 @@ def make_case(path: Path, device: torch.device) -> Case:
         return _finish(partial(head_outputs, network.head), decode, plain(points, batch_index, 1, mark), mark)
 
     kind = "pillars" if network.encoder.grid[2] == 1 else "voxels"
-    return Case(f"{path.stem}, {source}: {len(points):,} points, {voxels:,} {kind}", ours, peer)
+    title = f"{path.stem}{', compiled' if compiled else ''}, {source}: {len(points):,} points, {voxels:,} {kind}"
+    return Case(title, ours, peer)
 
 
 def run_parts(network: DSVTDetector, points: Tensor, batch_index: Tensor, batch_size: int, mark: Mark) -> Tensor:

@@ -86,7 +86,7 @@ def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device
     with tqdm(configurations(arguments), unit=" networks", desc=f"{limits.threads} threads") as bar:
         for path in bar:
             bar.set_postfix_str(path.stem)
-            case = model_dsvt.make_case(path, device)
+            case = model_dsvt.make_case(path, device, arguments.compile)
             _check(path.stem, case.ours, case.peer, device)
             rows.append(_row(path.stem, case, device, arguments))
     return ModelReport(

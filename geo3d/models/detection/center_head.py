@@ -39,7 +39,7 @@ class CenterHead(nn.Module):
         """bev [B, C, ny, nx] -> maps of the same rows and columns; in evaluation without gradients those that are asked for."""
         shared = self.shared(bev)  # [B, channels, ny, nx]
         if not self.training and not torch.is_grad_enabled():
-            return DeferredOutputs(self.branches["heatmap"](shared), shared, self.branches)
+            return DeferredOutputs(self.branches["heatmap"](shared), shared, dict(self.branches.items()))
         return CenterOutputs(**{name: branch(shared) for name, branch in self.branches.items()})
 
 

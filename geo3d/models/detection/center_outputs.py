@@ -75,6 +75,8 @@ class DeferredOutputs(CenterOutputs):
     A decoder asks for a few hundred cells alone, which takes a small part of the work of whole maps.
     """
 
+    _shared: Tensor
+    _branches: Mapping[str, Any]
     center, center_z, dim, rot, iou, velocity = (_deferred(f.name) for f in fields(CenterOutputs)[1:])
 
     def __init__(self, heatmap: Tensor, shared: Tensor, branches: Mapping[str, Any]):

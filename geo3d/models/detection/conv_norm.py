@@ -45,7 +45,7 @@ def conv_norm_relu(conv: Any, norm: Any, x: Tensor, shortcut: Tensor | None = No
         shortcut: of the result's shape, or None.
     """
     result = conv_norm(conv, norm, x)
-    if not _is_foldable(norm):
+    if not is_fixed(norm):
         return (result if shortcut is None else result + shortcut).relu()
     return (result if shortcut is None else result.add_(shortcut)).relu_()
 
@@ -61,19 +61,26 @@ def conv_norm(conv: Any, norm: Any, x: Tensor) -> Tensor:
         norm: batch norm of its channels.
         x: [B, C_in, ny, nx].
     """
-    if not _is_foldable(norm):
+    if not is_fixed(norm):
         return norm(conv(x))
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # [C]
-    bias = norm.bias - norm.running_mean * scale
+    scale, bias = scale_and_shift(norm)
     if conv.bias is not None:
         bias = bias + conv.bias * scale
-    if isinstance(conv, nn.ConvTranspose2d):
-        weight = conv.weight * scale[:, None, None]
+    is_transposed = isinstance(conv, nn.ConvTranspose2d)
+    weight = conv.weight * (scale[:, None, None] if is_transposed else scale[:, None, None, None])
+    if is_transposed:
         return F.conv_transpose2d(x, weight, bias, conv.stride, conv.padding, conv.output_padding, 1, conv.dilation)
-    return F.conv2d(x, conv.weight * scale[:, None, None, None], bias, conv.stride, conv.padding, conv.dilation)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation)
 
 
-def _is_foldable(norm: Any) -> bool:
+def is_fixed(norm: Any) -> bool:
+    """Whether a norm is no more than a fixed scale and shift here: in evaluation, without gradients."""
     return not (
         norm.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
     )  # compilers and exporters fold themselves
+
+
+def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
+    """What a batch norm with its running statistics multiplies each channel by, and then adds: [C] each."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from geo3d.models.detection import BevBackbone, BevGrid, scatter_to_bev
+from geo3d.models.detection.conv_norm import ConvBranch, ConvNormReLU
 from geo3d.models.dsvt.backbone import DSVTBackbone
 from geo3d.models.dsvt.encoder import PointEncoder
 
@@ -46,6 +47,17 @@ class DSVTDetector(nn.Module):
         columns, rows, _ = self.backbone.out_grid
         bev_map = scatter_to_bev(features, coords, batch_size, (rows, columns))  # [B, C, ny, nx]
         return self.head(self.bev(bev_map))
+
+    def compile_dense(self, **options: Any) -> None:
+        """Compile the 2D backbone and the head's convolutions, in place and with the same state dict; the next call takes its time.
+
+        Args:
+            options: of `torch.compile`, such as `backend` or `mode`. Its default backend needs a C++ compiler.
+        """
+        self.bev.compile(**options)
+        for part in self.head.modules():
+            if isinstance(part, ConvNormReLU | ConvBranch):
+                part.compile(**options)
 
 
 def _check_geometry(encoder: PointEncoder, backbone: DSVTBackbone, bev: BevBackbone) -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geo3d.models.detection.conv_norm import is_fixed, scale_and_shift
 from geo3d.models.dsvt.norm import RowNorm
 from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_amax, scatter_mean, scatter_plan, voxelize
 
@@ -80,12 +81,12 @@ class PointEncoder(nn.Module):
         )
         # points outside must not reach the batch norm; waits for the device, as voxelize has already
         inside = (voxels.point_to_voxel >= 0).nonzero()[:, 0]
-        points, voxel = points[inside], voxels.point_to_voxel[inside]  # [P, in_features], [P]
-        plan = scatter_plan(voxel, voxels.coords.shape[0])
-        own = self.layers[0](self._describe(points, voxels.coords, plan))  # [P, C / 2]
+        points = points[inside]  # [P, in_features]
+        plan = scatter_plan(voxels.point_to_voxel[inside], voxels.coords.shape[0])
+        first, second = cast("list[PointLayer]", list(self.layers))
+        own = first(self._describe(points, voxels.coords, plan))  # [P, C / 2]
         pooled = scatter_amax(own, plan)  # [V, C / 2]
-        own = self.layers[1](own, pooled, voxel)  # [P, C]
-        return VoxelFeatures(scatter_amax(own, plan), voxels.coords)
+        return VoxelFeatures(second.largest(own, pooled, plan), voxels.coords)
 
     def _flattened(self, points: Tensor) -> Tensor:
         """Positions [N, 3], all at the height of the pillars' centres if any height is welcome."""
@@ -104,18 +105,30 @@ class PointEncoder(nn.Module):
 
 
 class PointLayer(nn.Module):
-    """Linear layer, batch norm and ReLU on points; the input may end in what all points of a voxel share."""
+    """Linear layer, batch norm and ReLU on points."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()
         self.linear = nn.Linear(in_channels, channels, bias=False)
         self.norm = RowNorm(channels, eps=1e-3, momentum=0.01)
 
-    def forward(self, points: Tensor, shared: Tensor | None = None, voxel: Tensor | None = None) -> Tensor:
-        """points [P, C_p]; shared [V, C_s] and voxel [P], the row of shared that continues each point -> [P, channels]."""
+    def forward(self, points: Tensor) -> Tensor:
+        """points [P, C_in] -> [P, channels]."""
+        if not is_fixed(self.norm):
+            return self.norm(self.linear(points)).relu()
+        scale, shift = scale_and_shift(self.norm)
+        return F.linear(points, self.linear.weight * scale[:, None], shift).relu_()
+
+    def largest(self, points: Tensor, shared: Tensor, plan: ScatterPlan) -> Tensor:
+        """Maximum over the points of each voxel, of points [P, C_p] continued by what their voxel shares [V, C_s] -> [V, channels]."""
         width = points.shape[1]
-        mixed = F.linear(points, self.linear.weight[:, :width])
-        if shared is not None and voxel is not None:
-            # the layer is linear, so what is shared is mixed once per voxel and not once per point
-            mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), voxel)
-        return self.norm(mixed).relu()
+        # the layer is linear, so what is shared is mixed once per voxel and not once per point
+        if not is_fixed(self.norm):
+            mixed = F.linear(points, self.linear.weight[:, :width])
+            mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), plan.target)
+            return scatter_amax(self.norm(mixed).relu(), plan)
+        scale, shift = scale_and_shift(self.norm)
+        weight = self.linear.weight * scale[:, None]
+        # ReLU keeps the order, and what is shared moves all points of a voxel alike: both can come after the maximum
+        own = scatter_amax(F.linear(points, weight[:, :width]), plan)
+        return own.add_(F.linear(shared, weight[:, width:], shift)).relu_()

@@ -41,6 +41,25 @@ def test_contract(kind):
     assert torch.equal(maps(twin.eval()(*cloud(80))), maps(network.eval()(*cloud(80))))
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_compiled_dense_part(train):
+    """Same maps, gradients and names; two sizes of batch."""
+    network, twin = detector("pillar"), detector("pillar")
+    twin.load_state_dict(network.state_dict())
+    twin.compile_dense(backend="aot_eager")
+    assert list(twin.state_dict()) == list(network.state_dict())
+    for batch in (cloud(300, 200), cloud(80)):
+        expected, found = maps(network.train(train)(*batch)), maps(twin.train(train)(*batch))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        expected.square().sum().backward()
+        found.square().sum().backward()
+        with torch.no_grad():
+            found, expected = maps(twin.eval()(*batch)), maps(network.eval()(*batch))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(twin.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-3 * float(other.grad.abs().max()))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 def test_batch_mates_and_order_of_the_points(kind):
