@@ -15,7 +15,7 @@ from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion
 from geo3d.tools import benchmark
 from geo3d.tools.benchmarks import model_dsvt, models
 from geo3d.tools.benchmarks.model_report import ModelReport, ModelRow, markdown
-from geo3d.tools.benchmarks.plain_dsvt import PlainDSVT
+from geo3d.tools.benchmarks.plain_dsvt import PlainDSVT, head_outputs
 
 CPU = torch.device("cpu")
 ARGUMENTS = {
@@ -72,6 +72,9 @@ def test_peer_is_the_same_network(name):
         network(points, batch_index, 2)
         ours = model_dsvt.run_parts(network, points, batch_index, 2, marks["ours"].append)
         plain = PlainDSVT(network)(points, batch_index, 2, marks["plain"].append)
+        outputs, others = network.head(ours), head_outputs(network.head, plain)
+        for name in network.head.branches:
+            torch.testing.assert_close(getattr(others, name), getattr(outputs, name), rtol=0, atol=1e-4)
     torch.testing.assert_close(ours, inputs[0], rtol=0, atol=0)  # what is timed is what the network does
     torch.testing.assert_close(plain, ours, rtol=0, atol=1e-4)
     assert marks["ours"] == marks["plain"] and marks["ours"][-1] == "2D backbone"
@@ -122,6 +125,7 @@ def test_measures_a_configuration(tmp_path, capsys):
         (["model", "dsvt", "--select", "nonsense"], "no such configuration; there are waymo_pillar"),
         (["model", "dsvt", "--plot", "x.png"], "--plot goes with ops"),
         (["ops", "dsvt"], "dsvt: a network goes with model"),
+        (["ops", "--compile"], "--compile: a network goes with model"),
     ],
 )
 def test_mistakes(options, message, capsys):
