@@ -21,6 +21,9 @@ class Task(lightning.LightningModule):
         optimizer: "adam" (its decay is an L2 term in the gradient), "adamw", or "sgd" with momentum 0.9.
         schedule: learning rate by epoch; the rate stays as it is without one.
         norm_momentum: momentum of every batch norm by epoch, with 0.1 as its start; PyTorch's 0.1 throughout without one.
+
+    Raises:
+        ValueError: a learning rate that is not above 0.
     """
 
     name: str  # of the task, in weight files
@@ -36,6 +39,8 @@ class Task(lightning.LightningModule):
         norm_momentum: StepDecay | None = None,
     ) -> None:
         super().__init__()
+        if not lr > 0:
+            raise ValueError(f"{type(self).__name__}: lr must be above 0, got {lr:g}")
         self.network = network
         self.lr = lr
         self.weight_decay = weight_decay

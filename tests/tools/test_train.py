@@ -73,6 +73,7 @@ def test_train_resume_and_test(task, tmp_path, capsys):
         (["risurconv/modelnet40"], "no folder data/modelnet40_normal_resampled"),
         (["risurconv/modelnet40", "--model.lr", "fast"], "lr"),
         (["risurconv/modelnet40", "--model.init_args.network.init_args.wings", "2"], "wings"),
+        (["risurconv/modelnet40", "--model.init_args.lr", "0"], "lr must be above 0, got 0"),
     ],
 )
 def test_bad_arguments(tool, arguments, message, tmp_path, monkeypatch, capsys):
