@@ -75,9 +75,8 @@ def conv_norm(conv: Any, norm: Any, x: Tensor) -> Tensor:
 
 def is_fixed(norm: Any) -> bool:
     """Whether a norm is no more than a fixed scale and shift here: in evaluation, without gradients."""
-    return not (
-        norm.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
-    )  # compilers and exporters fold themselves
+    folds_itself = torch.compiler.is_compiling()  # a compiler, an exporter
+    return not (norm.training or torch.is_grad_enabled() or folds_itself)
 
 
 def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
