@@ -53,7 +53,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PointPredictor
     """
     from geo3d.zoo.predictors import predictor_for
 
-    if Path(name).is_dir():
+    if Path(name).is_dir() and str(name) not in names():  # a packaged name wins over a folder that happens to be called so
         from geo3d.zoo.onnx_detector import load_onnx
 
         predictor = load_onnx(name)

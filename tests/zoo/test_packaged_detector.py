@@ -57,3 +57,9 @@ def test_real_cars_are_found(detector, samples):
 
 def test_nothing_is_found_where_nothing_is(detector):
     assert len(detector(np.zeros((0, 4), np.float32))) == 0
+
+
+def test_a_folder_of_that_name_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / NAME).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert geo3d.load(NAME).info.task == "detection"
