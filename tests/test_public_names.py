@@ -8,6 +8,15 @@ import pytest
 
 NAMES = {
     "geo3d": ["__version__", "load"],
+    "geo3d.body": [
+        "SMPL_JOINTS",
+        "SMPL_PARENTS",
+        "forward_kinematics",
+        "global_to_local",
+        "load_body_model",
+        "local_to_global",
+        "read_model_file",
+    ],
     "geo3d.models.detection": [
         "BevBackbone",
         "BevGrid",
