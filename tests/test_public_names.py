@@ -56,6 +56,17 @@ NAMES = {
         "waymo_pillar",
         "waymo_voxel",
     ],
+    "geo3d.models.lrgt": [
+        "Clusters",
+        "LRGT",
+        "LongRangeGroupingAttention",
+        "SimilarTokenMerger",
+        "ViewEncoder",
+        "VoxelDecoder",
+        "density_peaks",
+        "dice_loss",
+        "load_deit",
+    ],
     "geo3d.models.risurconv": [
         "FeaturePropagation",
         "GroupAll",

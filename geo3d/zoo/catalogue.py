@@ -78,4 +78,6 @@ def network_tensors(name: str | Path) -> dict[str, Tensor]:
         return convert_official("risurconv", tensors)
     if any(name.startswith("vfe.pfn_layers.") for name in tensors):
         return convert_official("dsvt", tensors)
+    if any(name.startswith("transformer_decoder.") for name in tensors):
+        return convert_official("lrgt", tensors)
     return tensors

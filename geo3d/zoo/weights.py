@@ -13,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 METADATA_KEY = "geo3d"
+LRGT_PARTS = (
+    "encoder_state_dict",
+    "merger_state_dict",
+    "decoder_state_dict",
+)  # of a released checkpoint; no name is in two of them
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,8 @@ def _checkpoint_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # the unpickler raises whatever the bytes make it raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path}: expected a checkpoint of tensors, got {reason[0][:150]}") from None
+    if isinstance(content, dict) and all(isinstance(content.get(key), dict) for key in LRGT_PARTS):
+        content = {name: tensor for key in LRGT_PARTS for name, tensor in content[key].items()}
     for key in ("state_dict", "model_state_dict", "model_state", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

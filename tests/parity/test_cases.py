@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from parity import adapters_detection, adapters_detectors, adapters_dsvt, adapters_risurconv
+from parity.adapters import lrgt
 from parity.case_files import Case, find_cases
 
 ADAPTERS = {
@@ -14,6 +15,12 @@ ADAPTERS = {
     ("dsvt", "detector_center_head"): adapters_detectors.detector_center_head,
     ("dsvt", "detector_transfusion"): adapters_detectors.detector_transfusion,
     ("dsvt", "transfusion_decode"): adapters_detection.transfusion_decode,
+    ("lrgt", "decoder"): lrgt.decoder,
+    ("lrgt", "encoder"): lrgt.encoder,
+    ("lrgt", "full"): lrgt.full,
+    ("lrgt", "full_train"): lrgt.full_train,
+    ("lrgt", "lga_block"): lrgt.lga_block,
+    ("lrgt", "merger"): lrgt.merger,
     ("risurconv", "classifier"): adapters_risurconv.classifier,
     ("risurconv", "classifier_train"): adapters_risurconv.classifier_train,
     ("risurconv", "features"): adapters_risurconv.features,

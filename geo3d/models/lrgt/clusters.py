@@ -1,0 +1,102 @@
+"""Clusters of tokens by density peaks (Rodriguez and Laio, Science 2014), as the merger of LRGT forms them.
+
+All of it is computed without gradient. Squared distances come from products in float64 and are rounded to far more than float32 holds:
+equal tokens are then at distance 0, and equally far ones equally far, whatever the order of the tokens. Products in float32 put equal
+tokens as far apart as alike ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LARGEST_PIECE = 1 << 22  # distances in memory at a time on the CPU; the whole matrix of up to 10 views of 196 tokens
+LARGEST_PIECE_CUDA = 1 << 26
+RESOLUTION = 2.0**-40  # of squared distances by C, where a layer norm gives squared lengths of about 1
+
+
+class Clusters(NamedTuple):
+    """Clusters of the tokens of each sample.
+
+    Attributes:
+        density: [B, N] float32, in (0, 1].
+        separation: [B, N] float32, distance to the nearest denser token; that to the farthest token of all where none is denser.
+        centers: [B, M] int64, the tokens with the largest density * separation, the largest first.
+        members: [B, N] int64, which of the M centres each token belongs to.
+    """
+
+    density: Tensor
+    separation: Tensor
+    centers: Tensor
+    members: Tensor
+
+
+@torch.no_grad()
+def density_peaks(tokens: Tensor, count: int, neighbors: int) -> Clusters:
+    """Clusters around the tokens that are dense and far from denser ones (LRGT, section 3.3).
+
+    Distances are divided by sqrt(C). The density of a token is exp of minus the mean squared distance to its nearest tokens, itself
+    among them. Of equal densities that of the token with the lower index counts as larger, and of equally good centres and equally
+    near ones the first is taken, so that equal input gives equal clusters on every run.
+
+    Args:
+        tokens: [B, N, C] floating point.
+        count: M centres, at most N.
+        neighbors: k nearest tokens; all where there are fewer.
+
+    Raises:
+        ValueError: more centres than tokens.
+    """
+    batch, number, channels = tokens.shape
+    if count > number:
+        raise ValueError(f"density_peaks: expected at least {count} tokens for as many clusters, got {number}")
+    with torch.autocast(tokens.device.type, enabled=False):
+        exact = tokens.double()
+        pieces = list(_pieces(batch, number, tokens.device.type))
+        whole = _squared_distances(exact, exact) if len(pieces) == 1 else None
+        nearest, farthest = [], []
+        for rows in pieces:
+            squared = _squared_distances(exact[:, rows], exact) if whole is None else whole
+            nearest.append(squared.topk(min(neighbors, number), largest=False).values.mean(-1))
+            farthest.append(squared.flatten(1).amax(1))
+        density = torch.cat(nearest, 1).neg().exp().float()
+        separation = (
+            _nearest_denser(exact, whole, pieces, density).minimum(torch.stack(farthest).amax(0)[:, None]).sqrt().float()
+        )
+        centers = (density * separation).sort(dim=1, descending=True, stable=True).indices[:, :count]
+        chosen = exact.gather(1, centers[..., None].expand(-1, -1, channels))
+        members = _squared_distances(exact, chosen).argmin(-1)
+        members = members.scatter(1, centers, torch.arange(count, device=tokens.device).expand(batch, -1))
+    return Clusters(density, separation, centers, members)
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """a [B, N, C], b [B, K, C] -> [B, N, K], divided by C."""
+    products = torch.baddbmm(a.square().sum(-1)[..., None], a, b.transpose(1, 2), alpha=-2).add_(b.square().sum(-1)[:, None])
+    return products.mul_(1 / (a.shape[-1] * RESOLUTION)).round_().clamp_(min=0).mul_(RESOLUTION)
+
+
+def _nearest_denser(exact: Tensor, whole: Tensor | None, pieces: list[slice], density: Tensor) -> Tensor:
+    """Squared distance to the nearest denser token [B, N], infinite where none is."""
+    order = density.sort(dim=1, descending=True, stable=True).indices
+    rank = order.argsort(1)
+    if whole is not None:
+        return whole.masked_fill(rank[:, None] >= rank[..., None], torch.inf).amin(-1)
+    ordered = exact.gather(1, order[..., None].expand_as(exact))
+    place = torch.arange(density.shape[1], device=density.device)
+    nearest = []
+    for rows in pieces:  # the denser ones all come before
+        squared = _squared_distances(ordered[:, rows], ordered[:, : rows.stop])
+        nearest.append(squared.masked_fill_(place[: rows.stop] >= place[rows, None], torch.inf).amin(-1))
+    return torch.cat(nearest, 1).gather(1, rank)
+
+
+def _pieces(batch: int, number: int, device: str) -> Iterator[slice]:
+    """Rows of the distance matrix that are in memory together. In an exported network they all are."""
+    largest = LARGEST_PIECE if device == "cpu" else LARGEST_PIECE_CUDA
+    step = number if torch.compiler.is_exporting() else max(1, largest // (batch * number))
+    for start in range(0, number, step):
+        yield slice(start, min(start + step, number))
