@@ -7,6 +7,7 @@ from geo3d.ops.backends import Backend, backends
 from geo3d.ops.boxes import box_iou_3d, box_iou_rotated, count_points_in_boxes, nms_rotated, points_in_boxes
 from geo3d.ops.grouping import gather
 from geo3d.ops.interpolation import interpolate, three_interpolate
+from geo3d.ops.kernel_point_conv import kernel_point_conv
 from geo3d.ops.neighbors import BallNeighbors, Neighbors, ball_query, knn
 from geo3d.ops.sampling import farthest_point_sample
 from geo3d.ops.scatter import (
@@ -45,6 +46,7 @@ __all__ = [
     "gather",
     "grid_shape",
     "interpolate",
+    "kernel_point_conv",
     "knn",
     "nms_rotated",
     "points_in_boxes",

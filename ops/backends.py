@@ -24,6 +24,7 @@ SORTING = ("voxelize", "voxelize_hard", "window_partition", "set_partition", "po
 OTHERS = (
     *(
         "set_attention",
+        "kernel_point_conv",
         "farthest_point_sample",
         "knn",
         "ball_query",

@@ -94,6 +94,7 @@ NAMES = {
         "gather",
         "grid_shape",
         "interpolate",
+        "kernel_point_conv",
         "knn",
         "nms_rotated",
         "points_in_boxes",

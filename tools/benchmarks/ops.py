@@ -15,7 +15,7 @@ from geo3d.tools.benchmarks.report import Report, Row
 from geo3d.tools.benchmarks.timing import peak_memory, time_interleaved
 from geo3d.tools.benchmarks.workloads import Workload
 
-FILES = ("scatter", "voxels", "search", "boxes", "sparse_conv", "attention")  # of workloads
+FILES = ("scatter", "voxels", "search", "boxes", "sparse_conv", "attention", "kernel_points")  # of workloads
 
 
 def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device, versions: dict[str, str]) -> Report:
