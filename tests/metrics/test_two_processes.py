@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from geo3d.data.kitti_labels import KittiObjects
 from geo3d.metrics.box_recall import BoxRecall
 from geo3d.metrics.kitti import KittiAveragePrecision
+from geo3d.metrics.voxels import ReconstructionScores
 from geo3d.metrics.waymo import WaymoAveragePrecision
 
 FRAMES = 7  # so that one process has one more
@@ -35,6 +36,9 @@ def update(metric: Metric, frame: int) -> None:
     scores = torch.linspace(0.9, 0.3, len(found)) if len(found) else torch.zeros(0)
     if isinstance(metric, BoxRecall):
         metric.update([true], [found])
+    elif isinstance(metric, ReconstructionScores):
+        occupancy = torch.rand(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(frame))
+        metric.update(occupancy[0], occupancy[1] > 0.5, torch.tensor([0]), torch.tensor([frame]))
     elif isinstance(metric, WaymoAveragePrecision):
         labels = torch.arange(len(true)) % 3
         metric.update(true, labels, torch.ones(len(true)), found, labels, scores)
@@ -53,7 +57,17 @@ def kitti(boxes: Tensor, scores: Tensor | None = None) -> KittiObjects:
     )
 
 
-KINDS = {"kitti": KittiAveragePrecision, "waymo": WaymoAveragePrecision, "recall": BoxRecall}
+class Voxels(ReconstructionScores):
+    """Scores without those by category, which are no single figures."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def compute(self) -> dict[str, Tensor]:
+        return {name: value for name, value in super().compute().items() if value.ndim == 0}
+
+
+KINDS = {"kitti": KittiAveragePrecision, "waymo": WaymoAveragePrecision, "recall": BoxRecall, "voxels": Voxels}
 
 
 def figures(frames: range) -> dict[str, dict[str, float]]:
@@ -84,4 +98,5 @@ def test_two_processes_give_the_figures_of_one(tmp_path):
         for name, values in expected.items():
             assert found[name] == pytest.approx(values, nan_ok=True), name
     assert 0 < expected["kitti"]["Car_3d_moderate_R40"] < 1 and 0 < expected["waymo"]["mAP_L1"] < 1
+    assert 0 < expected["voxels"]["iou"] < 1
     assert 0 < expected["recall"]["recall_0.5"] < 1

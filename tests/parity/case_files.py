@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 NOTED_TOLERANCES = {  # what the notes of a model's cases say in words
     "lrgt": {
         "mid.logits": {"rtol": 2e-4, "atol": 4e-4},
-        "out.iou": {"rtol": 0.0, "atol": 5e-4},
+        "out.iou": {"rtol": 0.0, "atol": 5e-4},  # a voxel may cross a threshold
         "out.loss_dice*": {"rtol": 1e-5, "atol": 0.0},
         "out.grad_norm": {"rtol": 1e-4, "atol": 0.0},
         "out.running_*": {"rtol": 1e-4, "atol": 1e-5},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from parity import adapters_detection, adapters_detectors, adapters_dsvt, adapters_risurconv
-from parity.adapters import lrgt
+from parity.adapters import lrgt, lrgt_evaluation
 from parity.case_files import Case, find_cases
 
 ADAPTERS = {
@@ -21,6 +21,7 @@ ADAPTERS = {
     ("lrgt", "full_train"): lrgt.full_train,
     ("lrgt", "lga_block"): lrgt.lga_block,
     ("lrgt", "merger"): lrgt.merger,
+    ("lrgt", "metrics"): lrgt_evaluation.metrics,
     ("risurconv", "classifier"): adapters_risurconv.classifier,
     ("risurconv", "classifier_train"): adapters_risurconv.classifier_train,
     ("risurconv", "features"): adapters_risurconv.features,
