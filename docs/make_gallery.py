@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 from stand_ins import body, hand
 
-from geo3d.data.files import read_geometry
-from geo3d.data.hand_frames import find_hand_frames
-from geo3d.data.kitti import read_kitti_frame
-from geo3d.data.part_labels import PARTS, part_range
-from geo3d.data.r2n2 import find_r2n2_models
-from geo3d.data.synthetic.shapes import make_shape, sample_shape
-from geo3d.data.synthetic.streets import make_street
-from geo3d.data.synthetic.streets_camera import street_camera
+from geo3d.data.files.geometry import read_geometry
+from geo3d.data.hands.frames import find_hand_frames
+from geo3d.data.images.r2n2 import find_r2n2_models
+from geo3d.data.lidar.kitti import read_kitti_frame
+from geo3d.data.shapes.part_labels import PARTS, part_range
+from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
+from geo3d.data.synthetic.streets.camera import street_camera
+from geo3d.data.synthetic.streets.generate import make_street
 from geo3d.tools import view
 from geo3d.viz import builders
 from geo3d.viz.camera import View

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geo3d.data.part_labels import part_range
-from geo3d.data.synthetic.shapes import CATEGORIES, make_shape, sample_shape
+from geo3d.data.shapes.part_labels import part_range
+from geo3d.data.synthetic.shapes.generate import CATEGORIES, make_shape, sample_shape
 from geo3d.tools import demo
 from geo3d.viz.scene import Scene
 from geo3d.viz.sheets import scene_sheet

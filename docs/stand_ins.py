@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geo3d.data.synthetic.primitives import Solid, superellipsoid, tube
+from geo3d.data.synthetic.shapes.primitives import Solid, superellipsoid, tube
 
 # A body in T-pose, y up, facing +z, as shares of its height; each joint with its parent.
 BODY_JOINTS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from geo3d.data.kitti_labels import objects_from_boxes, write_label_file
+from geo3d.data.lidar.kitti_labels import objects_from_boxes, write_label_file
 from geo3d.geometry.cameras import kitti_camera
 
 P2 = np.array([[700, 0, 600, 0], [0, 700, 180, 0], [0, 0, 1, 0]], dtype=np.float64)

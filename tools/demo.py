@@ -46,9 +46,9 @@ def _demo(argv: list[str]) -> int:
 def _write_shapes(out: Path) -> list[Path]:
     import numpy as np
 
-    from geo3d.data.files import write_ply
-    from geo3d.data.synthetic.shapes import make_shape, sample_shape
-    from geo3d.data.transforms import randomly_rotated
+    from geo3d.data.files.geometry import write_ply
+    from geo3d.data.shapes.transforms import randomly_rotated
+    from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 
     out.mkdir(parents=True, exist_ok=True)
     files = []

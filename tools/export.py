@@ -5,7 +5,7 @@ one that geo3d ships) with `--weights`: a .safetensors, .ckpt or released .pth f
 
 FOLDER gets stageS_blocks.onnx (attention blocks), stageS_pooling.onnx (from the stage before), map.onnx (2D backbone and head),
 rest.safetensors (point encoder and position embeddings, which stay in PyTorch) and manifest.json (inputs, shapes, classes, ranges).
-`geo3d.zoo.onnx_detector.load_onnx(FOLDER)` runs all of it. Needs: pip install onnx onnxruntime onnxscript
+`geo3d.export.dsvt_runtime.load_onnx(FOLDER)` runs all of it. Needs: pip install onnx onnxruntime onnxscript
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _export(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.model not in MODELS:
         raise ValueError(f"no export of {arguments.model!r}; there is {', '.join(MODELS)}")
-    from geo3d.zoo.onnx_export import check_packages, check_target, export_detector
+    from geo3d.export.onnx import check_packages, check_target, export_detector
 
     check_packages()
     check_target(arguments.out, arguments.overwrite)
@@ -117,9 +117,9 @@ def info_of_config(path: Path) -> WeightsInfo:
 def _data_facts(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Labels and preprocessing of the data module that a configuration names, without its files."""
     import geo3d.data
-    from geo3d.data.kitti import KittiDataset
-    from geo3d.data.nuscenes import NuScenesDataset
-    from geo3d.data.waymo import WaymoDataset
+    from geo3d.data.lidar.kitti import KittiDataset
+    from geo3d.data.lidar.nuscenes import NuScenesDataset
+    from geo3d.data.lidar.waymo import WaymoDataset
 
     name = data["class_path"].rpartition(".")[2]
     sensors: dict[str, tuple[str, Any]] = {
@@ -149,7 +149,7 @@ def _difference(network: Any, folder: Path) -> float:
     """
     import torch
 
-    from geo3d.zoo.onnx_detector import load_onnx
+    from geo3d.export.dsvt_runtime import load_onnx
 
     generator = torch.Generator().manual_seed(0)
     low, high = torch.tensor(network.encoder.point_range).split(3)

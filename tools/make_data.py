@@ -37,14 +37,14 @@ def _make_data(argv: list[str]) -> int:
 
 
 def _shapes(arguments: argparse.Namespace) -> None:
-    from geo3d.data.synthetic.shapes import write_shapes
+    from geo3d.data.synthetic.shapes.generate import write_shapes
 
     size = 2000 if arguments.size is None else arguments.size
     write_shapes(arguments.out, size, arguments.seed, num_points=arguments.num_points, workers=arguments.workers)
 
 
 def _lidar(arguments: argparse.Namespace) -> None:
-    from geo3d.data.synthetic.streets import write_streets
+    from geo3d.data.synthetic.streets.generate import write_streets
 
     size = 500 if arguments.size is None else arguments.size
     write_streets(arguments.out, size, arguments.seed, test_size=arguments.test_size, workers=arguments.workers)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from geo3d.tools.errors import run_tool
 
 if TYPE_CHECKING:
-    from geo3d.zoo.predictors import ClassScores, PartLabeler, PartLabels, ShapeClassifier
+    from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(argv: list[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    from geo3d.predict.shapes import ShapeClassifier
+    from geo3d.predict.sweeps import Detector
     from geo3d.tools.predict_boxes import detect
     from geo3d.zoo import load, names
-    from geo3d.zoo.detector import Detector
-    from geo3d.zoo.predictors import ShapeClassifier
 
     if arguments.list:
         print("\n".join(names()))
@@ -101,7 +101,7 @@ def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list
 
 
 def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from geo3d.data.files import write_ply
+    from geo3d.data.files.geometry import write_ply
     from geo3d.viz.colors import by_label
 
     outputs = [arguments.out / f"{path.stem}_parts.ply" for path in arguments.files]

@@ -11,7 +11,7 @@ import torch
 
 if TYPE_CHECKING:
     from geo3d.geometry.cameras import Camera
-    from geo3d.zoo.detector import Detector, FoundObjects
+    from geo3d.predict.sweeps import Detector, FoundObjects
 
 PICTURE = (1800, 900)  # pixels: from above, and over the driver's shoulder
 
@@ -69,7 +69,7 @@ def _objects(found: FoundObjects) -> list[dict[str, Any]]:
 
 def _write_kitti(path: Path, found: FoundObjects, output: Path) -> None:
     """KITTI's text needs the camera: it gives boxes in the camera's frame and their rectangles in the image."""
-    from geo3d.data.kitti_labels import objects_from_boxes, write_label_file
+    from geo3d.data.lidar.kitti_labels import objects_from_boxes, write_label_file
 
     camera = _camera(path)
     if camera is None:
@@ -84,8 +84,8 @@ def _write_kitti(path: Path, found: FoundObjects, output: Path) -> None:
 
 
 def _camera(path: Path) -> Camera | None:
-    from geo3d.data.kitti import read_kitti_camera, with_image_size
-    from geo3d.zoo.detector import is_kitti_frame
+    from geo3d.data.lidar.kitti import read_kitti_camera, with_image_size
+    from geo3d.predict.sweeps import is_kitti_frame
 
     return with_image_size(read_kitti_camera(path.parent.parent, path.stem)) if is_kitti_frame(path) else None
 

@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geo3d.data.detection import LidarBatch
-    from geo3d.data.detection_modules import Kitti, NuScenes, Waymo
-    from geo3d.data.fg3d import FG3D, FG3DDataset
     from geo3d.data.generated import GeneratedShapes, GeneratedStreets
-    from geo3d.data.modelnet40 import ModelNet40, ModelNet40Dataset
-    from geo3d.data.modelnet_off import ModelNetOff, ModelNetOffDataset
-    from geo3d.data.normals import estimate_normals
-    from geo3d.data.samples import (
+    from geo3d.data.lidar.detection import LidarBatch
+    from geo3d.data.lidar.modules import Kitti, NuScenes, Waymo
+    from geo3d.data.shapes.fg3d import FG3D, FG3DDataset
+    from geo3d.data.shapes.modelnet40 import ModelNet40, ModelNet40Dataset
+    from geo3d.data.shapes.modelnet_off import ModelNetOff, ModelNetOffDataset
+    from geo3d.data.shapes.normals import estimate_normals
+    from geo3d.data.shapes.samples import (
         ClassificationBatch,
         ClassificationSample,
         PartBatch,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         collate_classification,
         collate_parts,
     )
-    from geo3d.data.scanobjectnn import ScanObjectNN, ScanObjectNNDataset
-    from geo3d.data.shapenet_part import ShapeNetPart, ShapeNetPartDataset
+    from geo3d.data.shapes.scanobjectnn import ScanObjectNN, ScanObjectNNDataset
+    from geo3d.data.shapes.shapenet_part import ShapeNetPart, ShapeNetPartDataset
 
 __all__ = [
     "FG3D",
@@ -54,14 +54,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "detection": ("LidarBatch",),
-    "detection_modules": ("Kitti", "NuScenes", "Waymo"),
-    "fg3d": ("FG3D", "FG3DDataset"),
+    "lidar.detection": ("LidarBatch",),
+    "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
+    "shapes.fg3d": ("FG3D", "FG3DDataset"),
     "generated": ("GeneratedShapes", "GeneratedStreets"),
-    "modelnet40": ("ModelNet40", "ModelNet40Dataset"),
-    "modelnet_off": ("ModelNetOff", "ModelNetOffDataset"),
-    "normals": ("estimate_normals",),
-    "samples": (
+    "shapes.modelnet40": ("ModelNet40", "ModelNet40Dataset"),
+    "shapes.modelnet_off": ("ModelNetOff", "ModelNetOffDataset"),
+    "shapes.normals": ("estimate_normals",),
+    "shapes.samples": (
         "ClassificationBatch",
         "ClassificationSample",
         "PartBatch",
@@ -69,8 +69,8 @@ _MODULES = {
         "collate_classification",
         "collate_parts",
     ),
-    "scanobjectnn": ("ScanObjectNN", "ScanObjectNNDataset"),
-    "shapenet_part": ("ShapeNetPart", "ShapeNetPartDataset"),
+    "shapes.scanobjectnn": ("ScanObjectNN", "ScanObjectNNDataset"),
+    "shapes.shapenet_part": ("ShapeNetPart", "ShapeNetPartDataset"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -62,7 +62,7 @@ def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, 
             raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
         return Path(root)
     wanted = generate or GeneratedShapes()
-    from geo3d.data.synthetic.shapes import VERSION, write_shapes
+    from geo3d.data.synthetic.shapes.generate import VERSION, write_shapes
 
     folder = f"shapes-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
 
@@ -88,7 +88,7 @@ def resolve_streets_root(name: str, root: str, generate: GeneratedStreets | None
             raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
         return Path(root)
     wanted = generate or GeneratedStreets()
-    from geo3d.data.synthetic.streets import VERSION, write_streets
+    from geo3d.data.synthetic.streets.generate import VERSION, write_streets
 
     folder = f"streets-v{VERSION}-{wanted.size}-{wanted.seed}"
     return _made_once(cache_folder() / GENERATED / folder, lambda out: write_streets(out, wanted.size, wanted.seed))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from geo3d.data.kitti_labels import DIFFICULTIES, KittiObjects
+from geo3d.data.lidar.kitti_labels import DIFFICULTIES, KittiObjects
 from geo3d.metrics.kitti_matching import POSITIONS, count_matches, matched_scores, recall_thresholds
 from geo3d.ops import box_iou_3d, box_iou_rotated
 

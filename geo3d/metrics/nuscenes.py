@@ -23,7 +23,7 @@ from numba import njit
 from torch import Tensor
 from torchmetrics import Metric
 
-from geo3d.data.nuscenes import NuScenesObjects
+from geo3d.data.lidar.nuscenes import NuScenesObjects
 from geo3d.geometry.boxes import wrap_angle
 from geo3d.metrics.nuscenes_results import ATTRIBUTES, NuScenesDetections, result_entries
 from geo3d.ops import points_in_boxes

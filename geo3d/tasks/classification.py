@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from geo3d.data.samples import ClassificationBatch
+from geo3d.data.shapes.samples import ClassificationBatch
 from geo3d.metrics.classification import class_accuracy, overall_accuracy
 from geo3d.tasks.base import Task
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geo3d.data.detection import LidarBatch
-from geo3d.data.kitti import KittiDataset
-from geo3d.data.nuscenes import NuScenesDataset
-from geo3d.data.waymo import WaymoDataset
+from geo3d.data.lidar.detection import LidarBatch
+from geo3d.data.lidar.kitti import KittiDataset
+from geo3d.data.lidar.nuscenes import NuScenesDataset
+from geo3d.data.lidar.waymo import WaymoDataset
 from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
 from geo3d.models.dsvt import DSVTDetector, parameters_left_untrained_by_the_authors
 from geo3d.tasks.base import Task

@@ -10,12 +10,12 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from geo3d.data.detection import LidarBatch
-from geo3d.data.kitti import KittiDataset, with_image_size
-from geo3d.data.kitti_labels import KittiObjects, objects_from_boxes
-from geo3d.data.nuscenes import NuScenesDataset
-from geo3d.data.waymo import WaymoDataset
-from geo3d.data.waymo_parquet import WaymoParquetDataset
+from geo3d.data.lidar.detection import LidarBatch
+from geo3d.data.lidar.kitti import KittiDataset, with_image_size
+from geo3d.data.lidar.kitti_labels import KittiObjects, objects_from_boxes
+from geo3d.data.lidar.nuscenes import NuScenesDataset
+from geo3d.data.lidar.waymo import WaymoDataset
+from geo3d.data.lidar.waymo_parquet import WaymoParquetDataset
 from geo3d.metrics.box_recall import BoxRecall
 from geo3d.metrics.kitti import GRADES, MIN_OVERLAP, KittiAveragePrecision
 from geo3d.metrics.nuscenes import CLASSES, NuScenesDetectionScore

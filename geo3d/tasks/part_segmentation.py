@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo3d.data.samples import PartBatch
+from geo3d.data.shapes.samples import PartBatch
 from geo3d.metrics.part_iou import PartIoU
 from geo3d.tasks.base import Task
 

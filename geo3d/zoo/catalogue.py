@@ -12,7 +12,7 @@ from geo3d.zoo.convert import convert_official
 from geo3d.zoo.weights import build, fill, read_info, read_tensors
 
 if TYPE_CHECKING:
-    from geo3d.zoo.predictors import PointPredictor
+    from geo3d.predict.shapes import PointPredictor
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -51,10 +51,10 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PointPredictor
         ImportError: an exported network without ONNX Runtime.
         ValueError: a file that is not weights of geo3d.
     """
-    from geo3d.zoo.predictors import predictor_for
+    from geo3d.predict.shapes import predictor_for
 
     if Path(name).is_dir() and str(name) not in names():  # a packaged name wins over a folder that happens to be called so
-        from geo3d.zoo.onnx_detector import load_onnx
+        from geo3d.export.dsvt_runtime import load_onnx
 
         predictor = load_onnx(name)
         predictor.network.to(device)

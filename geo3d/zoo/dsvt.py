@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from geo3d.zoo.detection import convert_detection_names
+from geo3d.zoo.openpcdet import convert_detection_names
 
 RULES = [  # the first whose pattern begins the name puts this in its place
     (r"vfe\.pfn_layers\.", r"encoder.layers."),

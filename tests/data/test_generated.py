@@ -30,7 +30,9 @@ def calls(tmp_path, monkeypatch):
         if size == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "geo3d.data.synthetic.shapes", types.SimpleNamespace(write_shapes=write_shapes, VERSION=1))
+    monkeypatch.setitem(
+        sys.modules, "geo3d.data.synthetic.shapes.generate", types.SimpleNamespace(write_shapes=write_shapes, VERSION=1)
+    )
     return asked
 
 

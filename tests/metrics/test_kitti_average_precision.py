@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from geo3d.data.kitti_labels import KittiObjects
+from geo3d.data.lidar.kitti_labels import KittiObjects
 from geo3d.metrics.kitti import KittiAveragePrecision, kitti_average_precision
 from geo3d.metrics.kitti_matching import recall_thresholds
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from geo3d.data import NuScenes
-from geo3d.data.nuscenes import NuScenesDataset, NuScenesObjects
-from geo3d.data.nuscenes_tables import CLASS_OF_CATEGORY, NUSCENES_CLASSES
+from geo3d.data.lidar.nuscenes import NuScenesDataset, NuScenesObjects
+from geo3d.data.lidar.nuscenes_tables import CLASS_OF_CATEGORY, NUSCENES_CLASSES
 from geo3d.geometry.boxes import transform_boxes
 from geo3d.geometry.cameras import invert_rigid
 from geo3d.metrics.nuscenes import CLASSES, NuScenesDetectionScore

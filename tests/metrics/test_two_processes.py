@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 from torchmetrics import Metric
 
-from geo3d.data.kitti_labels import KittiObjects
+from geo3d.data.lidar.kitti_labels import KittiObjects
 from geo3d.metrics.box_recall import BoxRecall
 from geo3d.metrics.kitti import KittiAveragePrecision
 from geo3d.metrics.voxels import ReconstructionScores

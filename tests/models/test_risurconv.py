@@ -54,7 +54,7 @@ def cloud(request) -> torch.Tensor:
     if request.param == "closed surface":
         return oriented_cloud(512)[0]
     if request.param == "generated":
-        from geo3d.data.synthetic.shapes import make_shape, sample_shape
+        from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 
         rng = np.random.default_rng(3)
         return torch.from_numpy(sample_shape(make_shape("chair", rng), 512, rng)[0]).double()
@@ -146,8 +146,8 @@ def settled_network(task: str, dtype: torch.dtype) -> torch.nn.Module:
 @torch.no_grad()
 def test_packaged_classifier_on_rotated_shapes():
     from geo3d import load
-    from geo3d.data.prepare import network_points
-    from geo3d.data.synthetic.shapes import CATEGORIES, make_shape, sample_shape
+    from geo3d.data.shapes.prepare import network_points
+    from geo3d.data.synthetic.shapes.generate import CATEGORIES, make_shape, sample_shape
 
     predictor = load("risurconv-shapes-classifier")
     changes = []

@@ -22,7 +22,7 @@ from geo3d.models.detection.transfusion_decode import TransFusionDecoder, propos
 from geo3d.models.detection.transfusion_head import TransFusionOutputs
 from geo3d.models.detection.transfusion_loss import TransFusionLoss, draw_peaks
 from geo3d.models.detection.transfusion_targets import Matcher, Matching
-from geo3d.zoo.detection import convert_detection_names
+from geo3d.zoo.openpcdet import convert_detection_names
 from geo3d.zoo.weights import fill
 
 Arrays = dict[str, Tensor]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from parity.case_files import Case, drawn_input
 from torch import Tensor, nn
 
-from geo3d.data.normals import estimate_normals
+from geo3d.data.shapes.normals import estimate_normals
 from geo3d.geometry.local_axes import reference_axis
 from geo3d.metrics.part_iou import restricted_argmax, shape_iou
 from geo3d.models.risurconv import (

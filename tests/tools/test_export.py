@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import geo3d
 import geo3d.configs
+from geo3d.export.dsvt_parts import DeployedBlocks, DeployedPooling, voxel_of_slot
 from geo3d.models.detection import BevBackbone, TransFusionHead
 from geo3d.models.dsvt import DSVTBackbone, DSVTCenter, StageConfig
-from geo3d.models.dsvt.deploy import DeployedBlocks, DeployedPooling, voxel_of_slot
 from geo3d.ops import pooling_partition
 from geo3d.tools import export, predict
 from geo3d.zoo.weights import WeightsInfo, save_weights
@@ -59,7 +59,7 @@ def cloud(network, *counts: int) -> tuple[Tensor, Tensor, int]:
 
 @pytest.mark.parametrize("counts", [(1,), (300, 40), (4000,), (0, 7), (0,)], ids=str)
 def test_onnx_runtime_agrees(exported, counts):
-    from geo3d.zoo.onnx_detector import load_onnx
+    from geo3d.export.dsvt_runtime import load_onnx
 
     network, folder = exported
     batch = cloud(network, *counts)
@@ -144,8 +144,8 @@ def test_transfusion_head_runs_in_onnx_runtime(tmp_path):
         pytest.importorskip(name, reason="the export needs onnx, onnxruntime and onnxscript")
     import onnxruntime
 
-    from geo3d.models.dsvt.deploy import DeployedMap
-    from geo3d.zoo.onnx_export import PROPOSALS, Part, write_part
+    from geo3d.export.dsvt_parts import DeployedMap
+    from geo3d.export.onnx import PROPOSALS, Part, write_part
 
     network = nn.Module()
     network.bev, network.head = (

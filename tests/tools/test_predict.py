@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from geo3d import load
-from geo3d.data.files import read_geometry, write_ply
-from geo3d.data.synthetic.shapes import make_shape, sample_shape
+from geo3d.data.files.geometry import read_geometry, write_ply
+from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 from geo3d.tools import cli, predict
 
 CLASSIFIER, PARTS = "risurconv-shapes-classifier", "risurconv-shapes-parts"

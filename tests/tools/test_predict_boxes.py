@@ -10,8 +10,8 @@ import torch
 from street_frames import RANGE, write_frames
 
 import geo3d
-from geo3d.data.kitti_labels import read_label_file
-from geo3d.data.lidar import LidarSample, read_sweep
+from geo3d.data.lidar.kitti_labels import read_label_file
+from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.models.dsvt import DSVTCenter
 from geo3d.tools import predict
 from geo3d.zoo.weights import WeightsInfo, save_weights

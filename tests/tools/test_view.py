@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geo3d.data.binvox import write_binvox
-from geo3d.data.files import write_ply
-from geo3d.data.kitti import read_kitti_frame
+from geo3d.data.files.binvox import write_binvox
+from geo3d.data.files.geometry import write_ply
+from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.tools import cli, view
 from geo3d.tools.viewing import Options, open_paths
 from geo3d.tools.viewing.predictions import read_predictions

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from geo3d.data.binvox import read_binvox
-from geo3d.data.kitti import read_kitti_frame
+from geo3d.data.files.binvox import read_binvox
+from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.geometry.cameras import pinhole
 from geo3d.viz import builders
 from geo3d.viz.builders.detection import PREDICTED, TRUE, pinhole_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import geo3d
-from geo3d.data.kitti import read_kitti_frame
+from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.ops import box_iou_3d
 
 NAME = "dsvt-streets-detector"
@@ -27,7 +27,7 @@ def overlaps(found, boxes: np.ndarray) -> torch.Tensor:
 
 def test_generated_cars_are_found(detector):
     pytest.importorskip("open3d", reason="Open3D casts the rays")
-    from geo3d.data.synthetic.streets import make_street
+    from geo3d.data.synthetic.streets.generate import make_street
 
     best = []
     for number in range(3):

@@ -86,8 +86,8 @@ def sweep_for(name: str, info: WeightsInfo) -> tuple[Tensor, str]:
     sensor, features = info.preprocessing["sensor"], info.preprocessing["features"]
     if sensor == "kitti" and not name.startswith("generated"):
         return kitti_sweep()
-    from geo3d.data.synthetic.streets import make_street
-    from geo3d.data.synthetic.streets_camera import street_camera
+    from geo3d.data.synthetic.streets.camera import street_camera
+    from geo3d.data.synthetic.streets.generate import make_street
 
     points = torch.from_numpy(make_street(0, 0).sweep.points).float()
     if info.preprocessing["camera_view_only"]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geo3d.data.binvox import read_binvox
-from geo3d.data.files import Geometry, read_geometry
+from geo3d.data.files.binvox import read_binvox
+from geo3d.data.files.geometry import Geometry, read_geometry
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from geo3d.data.hand_frames import HandFrame, find_hand_frames
+from geo3d.data.hands.frames import HandFrame, find_hand_frames
 from geo3d.tools.viewing.geometry import read_image
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz.builders import hand_scene
@@ -12,7 +12,7 @@ from geo3d.viz.builders.hand import SKIN, VIEWS
 
 
 def open_hands(root: Path, options: Options) -> Samples | None:
-    """Frames of the data sets that `geo3d.data.hand_frames` knows."""
+    """Frames of the data sets that `geo3d.data.hands.frames` knows."""
     frames = find_hand_frames(root)
     if not frames:
         return None

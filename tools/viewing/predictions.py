@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from geo3d.data.kitti_labels import read_label_file
-from geo3d.data.lidar import LidarSample
+from geo3d.data.lidar.kitti_labels import read_label_file
+from geo3d.data.lidar.sweeps import LidarSample
 from geo3d.geometry.boxes import boxes_from_kitti
 
 SUFFIX = "_boxes"  # of the files that `geo3d predict` names after a sweep

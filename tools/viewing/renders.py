@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from geo3d.data.r2n2 import find_r2n2_models, is_r2n2_folder
+from geo3d.data.images.r2n2 import find_r2n2_models, is_r2n2_folder
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene

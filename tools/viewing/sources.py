@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo3d.data.files import SUFFIXES
+from geo3d.data.files.geometry import SUFFIXES
 from geo3d.tools.viewing.geometry import geometry_files, image_files, voxel_files
 from geo3d.tools.viewing.hands import open_hands
 from geo3d.tools.viewing.predictions import read_predictions

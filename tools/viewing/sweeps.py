@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo3d.data.lidar import LidarSample, read_sweep
+from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import detection_scene, detection_views
@@ -57,7 +57,7 @@ def sweep_files(paths: Sequence[Path], options: Options) -> Samples:
 
 def open_kitti(root: Path, options: Options) -> Samples | None:
     """Frames of KITTI's training and testing folders, or of a folder that has velodyne with labels or calibration beside it."""
-    from geo3d.data.kitti import read_kitti_frame
+    from geo3d.data.lidar.kitti import read_kitti_frame
 
     folders = [folder for folder in (root / "training", root / "testing", root) if _is_kitti(folder)]
     places = [(folder, frame) for folder in folders for frame in _frames(folder)]
@@ -67,7 +67,7 @@ def open_kitti(root: Path, options: Options) -> Samples | None:
 
 def open_nuscenes(root: Path, options: Options) -> Samples | None:
     """Key frames of nuScenes."""
-    from geo3d.data.nuscenes import NuScenesDataset
+    from geo3d.data.lidar.nuscenes import NuScenesDataset
 
     if not any((root / name).is_dir() for name in ("v1.0-trainval", "v1.0-mini", "v1.0-test")):
         return None
@@ -80,7 +80,7 @@ def open_argoverse(root: Path, options: Options) -> Samples | None:
     for depth in ("", "*/", "*/*/", "*/*/*/"):
         found = next(root.glob(f"{depth}sensors/lidar"), None)
         if found is not None:
-            from geo3d.data.argoverse import Argoverse2Dataset
+            from geo3d.data.lidar.argoverse import Argoverse2Dataset
 
             log = found.parents[1]
             frames = Argoverse2Dataset(root if not depth else log.parent)
@@ -121,7 +121,7 @@ def _read(path: Path, options: Options) -> LidarSample:
     """A sweep, with labels, images and calibration where its folder is KITTI's."""
     folder = path.parent.parent
     if path.parent.name in SWEEP_FOLDERS and _is_kitti(folder) and re.fullmatch(KITTI_FRAME, path.stem):
-        from geo3d.data.kitti import read_kitti_frame
+        from geo3d.data.lidar.kitti import read_kitti_frame
 
         return read_kitti_frame(folder, path.stem)
     return read_sweep(path, columns=options.columns if path.suffix == ".bin" else None)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from geo3d.models.detection.conv_norm import ConvNorm, ConvNormReLU, conv_norm_relu
+from geo3d.models.detection.norms import ConvNorm, ConvNormReLU, conv_norm_relu
 
 BatchNorm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)  # of the published configurations, as in CenterHead
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from geo3d.models.detection.bev import BatchNorm
 from geo3d.models.detection.center_outputs import CenterOutputs, DeferredOutputs
-from geo3d.models.detection.conv_norm import ConvBranch, ConvNormReLU
+from geo3d.models.detection.norms import ConvBranch, ConvNormReLU
 
 PRIOR_LOGIT = -2.19  # a heatmap starts at a probability of 0.1
 

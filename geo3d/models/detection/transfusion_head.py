@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.models.detection.center_head import PRIOR_LOGIT
-from geo3d.models.detection.conv_norm import ConvBranch
 from geo3d.models.detection.grid import flat_cells
 from geo3d.models.detection.local_attention import LocalDecoderLayer
+from geo3d.models.detection.norms import ConvBranch
 
 
 @dataclass(frozen=True, eq=False)

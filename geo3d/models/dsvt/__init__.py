@@ -4,10 +4,10 @@ from geo3d.models.dsvt.backbone import DSVTBackbone, StageConfig
 from geo3d.models.dsvt.blocks import Block, SetAttention, SetLayer
 from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.models.dsvt.encoder import PointEncoder, VoxelFeatures
-from geo3d.models.dsvt.plain import DSVTCenter, DSVTTransFusion
+from geo3d.models.dsvt.networks import DSVTCenter, DSVTTransFusion
 from geo3d.models.dsvt.pooling import AttentionPooling, LinearPooling, MaxPooling
-from geo3d.models.dsvt.published import nuscenes_pillar, waymo_pillar, waymo_voxel
 from geo3d.models.dsvt.training import parameters_left_untrained_by_the_authors
+from geo3d.models.dsvt.variants import nuscenes_pillar, waymo_pillar, waymo_voxel
 
 __all__ = [
     "AttentionPooling",

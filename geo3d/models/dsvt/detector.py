@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from geo3d.models.detection import BevBackbone, BevGrid, scatter_to_bev
-from geo3d.models.detection.conv_norm import ConvBranch, ConvNormReLU
+from geo3d.models.detection.norms import ConvBranch, ConvNormReLU
 from geo3d.models.dsvt.backbone import DSVTBackbone
 from geo3d.models.dsvt.encoder import PointEncoder
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geo3d.models.detection.conv_norm import is_fixed, scale_and_shift
+from geo3d.models.detection.norms import is_fixed, scale_and_shift
 from geo3d.models.dsvt.norm import RowNorm
 from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_amax, scatter_mean, scatter_plan, voxelize
 

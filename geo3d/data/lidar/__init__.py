@@ -1,0 +1,1 @@
+"""LiDAR sweeps and the data sets for 3D object detection."""

@@ -1,0 +1,1 @@
+"""Data sets of single objects for classification and part segmentation."""

@@ -1,0 +1,182 @@
+"""ScanObjectNN: objects cut from indoor scans, in 15 classes (Uy et al., ICCV 2019).
+
+    root/                                                          h5_files
+      main_split/training_objectdataset_augmentedrot_scale75.h5    "hardest" (PB_T50_RS): shifted, turned, scaled, background
+      main_split/test_objectdataset_augmentedrot_scale75.h5
+      main_split/training_objectdataset.h5, test_objectdataset.h5             "objectbg": with background
+      main_split_nobg/training_objectdataset.h5, test_objectdataset.h5        "objectonly"
+
+Each .h5 file holds `data` [M, 2048, 3] and `label` [M].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from geo3d.data.cache import cached_arrays
+from geo3d.data.shapes.classification import (
+    ClassificationDataModule,
+    ClassificationDataset,
+    Split,
+    check_split,
+    furthest_points,
+)
+from geo3d.data.shapes.normals import estimate_normals
+from geo3d.data.shapes.transforms import Augmentation, Axis, RotationProtocol
+
+CLASS_NAMES = (
+    "bag",
+    "bin",
+    "box",
+    "cabinet",
+    "chair",
+    "desk",
+    "display",
+    "door",
+    "shelf",
+    "table",
+    "bed",
+    "pillow",
+    "sink",
+    "sofa",
+    "toilet",
+)
+Variant = Literal["hardest", "objectbg", "objectonly"]
+FILES = {
+    "hardest": "main_split/{}_objectdataset_augmentedrot_scale75.h5",
+    "objectbg": "main_split/{}_objectdataset.h5",
+    "objectonly": "main_split_nobg/{}_objectdataset.h5",
+}
+
+
+class ScanObjectNNDataset(ClassificationDataset):
+    """Scans of one split, reduced by furthest point sampling from their first point, with estimated normals.
+
+    The clouds keep their place and size, as in the reference. Normals are estimated on the reduced cloud. The result is cached
+    beside the file, or in geo3d's cache folder where the data is read-only.
+
+    Args:
+        root: the folder drawn above.
+        split: "train" or "test".
+        num_points: N.
+        variant: "hardest", "objectbg" or "objectonly".
+        options: keyword arguments of `ClassificationDataset`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that does not hold what it should; the message names it.
+    """
+
+    def __init__(
+        self, root: str | Path, split: Split, num_points: int = 1024, *, variant: Variant = "hardest", **options: Any
+    ) -> None:
+        check_split(type(self).__name__, split)
+        if variant not in FILES:
+            raise ValueError(f"{type(self).__name__}: variant must be one of {list(FILES)}, got {variant!r}")
+        name = FILES[variant].format("training" if split == "train" else "test")
+        path = Path(root) / name
+        if not path.is_file():
+            raise FileNotFoundError(f"no {name} under {root}")
+        arrays = cached_arrays(
+            path.parent,
+            f"{path.stem}_{num_points}pts_normals",
+            [path],
+            ("furthest points from 0, normals of 32 neighbours", num_points),
+            lambda: _reduce(path, num_points),
+        )
+        super().__init__(arrays["points"], arrays["labels"], CLASS_NAMES, **options)
+
+
+class ScanObjectNN(ClassificationDataModule):
+    """Loaders of ScanObjectNN.
+
+    Args:
+        root: the folder drawn in this module's docstring.
+        variant: "hardest", "objectbg" or "objectonly".
+        num_points: points of a cloud.
+        batch_size: clouds of a training batch; an incomplete last batch is dropped.
+        test_batch_size: clouds of a batch in validation and testing, both on the test split.
+        gravity_axis: axis of the rotations of protocol "z".
+        num_workers, pin_memory, augment, train_rotation, test_rotation, orient_normals, seed: see `ClassificationDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        variant: Variant = "hardest",
+        num_points: int = 1024,
+        batch_size: int = 16,
+        test_batch_size: int = 16,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        augment: Sequence[Augmentation] = ("shuffle",),
+        train_rotation: RotationProtocol = "none",
+        test_rotation: RotationProtocol = "none",
+        orient_normals: bool = False,
+        gravity_axis: Axis = "y",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            test_batch_size=test_batch_size,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            augment=augment,
+            train_rotation=train_rotation,
+            test_rotation=test_rotation,
+            orient_normals=orient_normals,
+            gravity_axis=gravity_axis,
+            seed=seed,
+        )
+        self.root = root
+        self.variant = variant
+        self.num_points = num_points
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the labels."""
+        return list(CLASS_NAMES)
+
+    def make_dataset(self, split: Split, **options: Any) -> ScanObjectNNDataset:
+        """Read a split; `options` are the keyword arguments of `ClassificationDataset`."""
+        return ScanObjectNNDataset(self.root, split, self.num_points, variant=self.variant, **options)
+
+
+def _reduce(path: Path, num_points: int) -> dict[str, np.ndarray]:
+    """Reduced clouds with normals [M, num_points, 6] float32 and labels [M] int64."""
+    clouds, labels = _read_h5(path)
+    points = np.empty((len(clouds), num_points, 6), np.float32)
+    for index, cloud in enumerate(tqdm(clouds, desc=path.stem, unit="cloud", disable=None)):
+        points[index, :, :3] = furthest_points(cloud, num_points, path)
+        points[index, :, 3:] = estimate_normals(points[index, :, :3])
+    return {"points": points, "labels": labels}
+
+
+def _read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Clouds [M, P, 3] float32 and labels [M] int64 of a file."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            missing = [key for key in ("data", "label") if key not in file]
+            if missing:
+                raise ValueError(f"{path}: expected data and label, got {sorted(file)}")
+            clouds, labels = np.asarray(file["data"]), np.asarray(file["label"]).reshape(-1)
+    except OSError as error:
+        raise ValueError(f"{path}: expected an HDF5 file, got {error}") from None
+    if clouds.ndim != 3 or clouds.shape[2] != 3 or len(clouds) == 0 or clouds.dtype.kind != "f":
+        raise ValueError(f"{path}: expected data [M, P, 3] floating point, got {list(clouds.shape)} {clouds.dtype}")
+    if len(labels) != len(clouds):
+        raise ValueError(f"{path}: expected a label for each of {len(clouds)} clouds, got {len(labels)}")
+    labels = labels.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
+        raise ValueError(f"{path}: expected labels in [0, {len(CLASS_NAMES)}), got {labels.min()} to {labels.max()}")
+    finite = np.isfinite(clouds).all((1, 2))
+    if not finite.all():
+        raise ValueError(f"{path}: expected finite points, got a value that is not in cloud {int(np.argmin(finite))}")
+    return clouds.astype(np.float32), labels

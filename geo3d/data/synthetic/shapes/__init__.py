@@ -1,0 +1,1 @@
+"""Generated objects with part labels."""

@@ -1,0 +1,251 @@
+"""Generated objects of 18 categories with part labels, and the two text formats that they are written in.
+
+Every object is drawn from its category's sub-styles and continuous proportions; no two are alike. y is up, as in ModelNet40 and ShapeNet.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from geo3d.data.shapes.part_labels import PARTS, SYNSETS, part_range
+from geo3d.data.synthetic.shapes import figures, furniture, objects, vehicles
+from geo3d.data.synthetic.shapes.primitives import Solid
+
+MAKERS: dict[str, Callable[[np.random.Generator], furniture.Pieces]] = {
+    "airplane": vehicles.airplane,
+    "bathtub": furniture.bathtub,
+    "bottle": objects.bottle,
+    "cap": objects.cap,
+    "car": vehicles.car,
+    "chair": furniture.chair,
+    "guitar": objects.guitar,
+    "knife": objects.knife,
+    "lamp": objects.lamp,
+    "laptop": objects.laptop,
+    "monitor": objects.monitor,
+    "mug": objects.mug,
+    "person": figures.person,
+    "rocket": vehicles.rocket,
+    "skateboard": vehicles.skateboard,
+    "sofa": furniture.sofa,
+    "table": furniture.table,
+    "toilet": furniture.toilet,
+}
+CATEGORIES = tuple(sorted(MAKERS))
+MODELNET_FOLDER = "modelnet40_normal_resampled"
+SHAPENET_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
+PART_POINTS = 2500  # a file of ShapeNetPart has about so many
+VERSION = 1  # raised when the same seed gives other objects; part of the name of the cached data
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An object made of solids.
+
+    Attributes:
+        category: one of CATEGORIES.
+        solids: its pieces.
+        labels: part label of each piece, counted over all categories (see `geo3d.data.shapes.part_labels`).
+        keeps_hidden: sample surfaces inside other pieces too, as many CAD models have them.
+    """
+
+    category: str
+    solids: tuple[Solid, ...]
+    labels: tuple[int, ...]
+    keeps_hidden: bool = False
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """[V, 3] float64."""
+        return np.concatenate([solid.vertices for solid in self.solids])
+
+    @property
+    def faces(self) -> np.ndarray:
+        """[F, 3] int64 rows of `vertices`."""
+        starts = np.cumsum([0, *(len(solid.vertices) for solid in self.solids[:-1])])
+        return np.concatenate([solid.faces + start for solid, start in zip(self.solids, starts, strict=True)])
+
+    @property
+    def face_parts(self) -> np.ndarray:
+        """[F] int64 part label of each face."""
+        return np.repeat(self.labels, [len(solid.faces) for solid in self.solids])
+
+
+def make_shape(category: str, rng: np.random.Generator) -> Shape:
+    """An object of a category.
+
+    Raises:
+        ValueError: no such category.
+    """
+    if category not in MAKERS:
+        raise ValueError(f"make_shape: category must be one of {', '.join(CATEGORIES)}, got {category!r}")
+    pieces = MAKERS[category](rng)
+    first, names = part_range(category.capitalize()).start, PARTS[category.capitalize()]
+    stretch = np.diag(rng.uniform(0.9, 1.1, 3))
+    solids = tuple(_stretched(solid, stretch) for _, solid in pieces)
+    return Shape(category, solids, tuple(first + names.index(part) for part, _ in pieces), bool(rng.random() < 0.25))
+
+
+def _stretched(solid: Solid, stretch: np.ndarray) -> Solid:
+    inside = solid.inside
+    stretched = None if inside is None else lambda points: inside(points / stretch.diagonal())
+    return Solid(solid.vertices @ stretch, solid.faces, stretched)
+
+
+def sample_shape(shape: Shape, num_points: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points drawn evenly on the surface that is not hidden inside another piece, in the unit sphere about their mean.
+
+    Returns:
+        points [num_points, 6] float32, positions and unit normals, and parts [num_points] int64.
+    """
+    corners = shape.vertices[shape.faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(cross, axis=1)
+    normals = cross / np.maximum(lengths, 1e-12)[:, None]
+    owner = np.repeat(np.arange(len(shape.solids)), [len(solid.faces) for solid in shape.solids])
+    share = np.cumsum(lengths) / lengths.sum()
+    points, faces, missing = [], [], num_points
+    while missing > 0:
+        face = np.searchsorted(share, rng.random(missing + missing // 2 + 16), side="right").clip(max=len(share) - 1)
+        a, b = rng.random((2, len(face), 1))
+        a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
+        drawn = corners[face, 0] + a * (corners[face, 1] - corners[face, 0]) + b * (corners[face, 2] - corners[face, 0])
+        seen = np.ones(len(face), dtype=bool) if shape.keeps_hidden else ~_hidden(shape.solids, drawn, owner[face])
+        points.append(drawn[seen][:missing])
+        faces.append(face[seen][:missing])
+        missing -= len(points[-1])
+    positions, picked = np.concatenate(points), np.concatenate(faces)
+    positions -= positions.mean(0)
+    positions /= np.linalg.norm(positions, axis=1).max()
+    return np.concatenate([positions, normals[picked]], 1, dtype=np.float32), shape.face_parts[picked]
+
+
+def _hidden(solids: Sequence[Solid], points: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Whether points [N, 3], drawn on the solids `owner` [N], lie inside another solid."""
+    hidden = np.zeros(len(points), dtype=bool)
+    for number, solid in enumerate(solids):
+        if solid.inside is None:
+            continue
+        near = ((points > solid.vertices.min(0)) & (points < solid.vertices.max(0))).all(1) & (owner != number) & ~hidden
+        if near.any():
+            hidden[near] = solid.inside(points[near])
+    return hidden
+
+
+def write_shapes(
+    out: str | Path,
+    size: int,
+    seed: int,
+    *,
+    num_points: int = 10_000,
+    workers: int = 2,
+    categories: Sequence[str] = CATEGORIES,
+) -> None:
+    """Write objects in the formats of ModelNet40 (points with normals) and of ShapeNetPart, side by side.
+
+    Object i depends on the seed and i alone. Every fifth of a class is for testing, in both formats.
+
+    Args:
+        out: folder to write; it must not exist, or be empty. An interrupted run leaves nothing in it.
+        size: number of objects, spread evenly over the categories.
+        seed: another seed gives other objects.
+        num_points: points of a ModelNet40 file; those of ShapeNetPart have 2,500.
+        workers: processes.
+        categories: some of CATEGORIES.
+
+    Raises:
+        FileExistsError: `out` holds something.
+        ValueError: sizes below one, or an unknown category.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not an empty folder; choose another, nothing was written")
+    if size < 1 or num_points < 1 or workers < 1:
+        raise ValueError(
+            f"write_shapes: size, num_points and workers must be at least 1, got {size}, {num_points} and {workers}"
+        )
+    unknown = sorted(set(categories) - set(CATEGORIES))
+    if unknown or not categories:
+        raise ValueError(
+            f"write_shapes: categories must be some of {', '.join(CATEGORIES)}, got {', '.join(unknown) or 'none'}"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        _write_lists(temporary, size, categories)
+        _write_objects(temporary, size, seed, num_points, workers, tuple(categories))
+        temporary.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _identity(number: int, categories: Sequence[str]) -> tuple[str, str, str]:
+    """Category, id and split of an object."""
+    category, place = categories[number % len(categories)], number // len(categories)
+    split = "test" if place % 5 == 4 else "val" if place % 10 == 3 else "train"
+    return category, f"{category}_{place + 1:04d}", split
+
+
+def _write_lists(out: Path, size: int, categories: Sequence[str]) -> None:
+    objects_ = [_identity(number, categories) for number in range(size)]
+    modelnet, shapenet = out / MODELNET_FOLDER, out / SHAPENET_FOLDER
+    for category in categories:
+        (modelnet / category).mkdir(parents=True)
+        (shapenet / SYNSETS[category.capitalize()]).mkdir(parents=True)
+    (modelnet / "modelnet40_shape_names.txt").write_text("\n".join(categories) + "\n")
+    for name, splits in (("train", ("train", "val")), ("test", ("test",))):
+        listed = sorted(shape for _, shape, split in objects_ if split in splits)
+        (modelnet / f"modelnet40_{name}.txt").write_text("".join(f"{shape}\n" for shape in listed))
+    lines = [f"{category}\t{synset}" for category, synset in SYNSETS.items()]
+    (shapenet / "synsetoffset2category.txt").write_text("\n".join(lines) + "\n")
+    (shapenet / "train_test_split").mkdir()
+    for name in ("train", "val", "test"):
+        entries = [
+            f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, split in objects_ if split == name
+        ]
+        (shapenet / "train_test_split" / f"shuffled_{name}_file_list.json").write_text(json.dumps(entries))
+
+
+def _write_objects(out: Path, size: int, seed: int, num_points: int, workers: int, categories: tuple[str, ...]) -> None:
+    write = partial(_write_object, out=out, seed=seed, num_points=num_points, categories=categories)
+    progress = partial(tqdm, total=size, desc="shapes", unit="shape", disable=None)
+    if workers == 1 or size < 50:
+        for _ in progress(map(write, range(size))):
+            pass
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for _ in progress(pool.map(write, range(size), chunksize=8)):
+            pass
+
+
+def _write_object(number: int, out: Path, seed: int, num_points: int, categories: tuple[str, ...]) -> None:
+    category, name, _ = _identity(number, categories)
+    rng = np.random.default_rng([seed, number])
+    shape = make_shape(category, rng)
+    points, _ = sample_shape(shape, num_points, rng)
+    (out / MODELNET_FOLDER / category / f"{name}.txt").write_text(_table(points, ",".join(["%.6f"] * 6)))
+    points, parts = sample_shape(shape, PART_POINTS, rng)
+    rows = np.concatenate([points, parts[:, None]], 1)
+    (out / SHAPENET_FOLDER / SYNSETS[category.capitalize()] / f"{name}.txt").write_text(
+        _table(rows, " ".join(["%.6f"] * 6 + ["%.1f"]))
+    )
+
+
+def _table(rows: np.ndarray, line: str) -> str:
+    return ("\n".join([line] * len(rows)) + "\n") % tuple(rows.ravel().tolist())

@@ -1,0 +1,1 @@
+"""Networks as ONNX, and what runs them."""

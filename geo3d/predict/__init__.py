@@ -1,0 +1,1 @@
+"""Trained networks on the user's own files."""

@@ -1,0 +1,143 @@
+"""Predictors: a trained network with what stands before and after it, from the user's files to named results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+
+from geo3d.data.shapes.prepare import Shape, network_points, oriented_cloud
+from geo3d.zoo.weights import WeightsInfo
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Result of a classification.
+
+    Attributes:
+        points: [S, 6] float32, the cloud that the network saw.
+        cloud: [N, 6] float32, all points that were read or drawn on the mesh, in the user's units and axes.
+        class_names: names of the classes.
+        probabilities: [num_classes] float32, adding up to 1.
+    """
+
+    points: np.ndarray
+    cloud: np.ndarray
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """The most likely classes with their probabilities, the most likely first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in best]
+
+
+@dataclass(frozen=True)
+class PartLabels:
+    """Result of a part segmentation.
+
+    Attributes:
+        points: [N, 6] float32, all points of the cloud, or those drawn on the mesh, in the user's units and axes.
+        labels: [N] int64, part label of each point, counted over all categories.
+        category: name of the object category.
+        part_names: name of each part label of the category.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    category: str
+    part_names: dict[int, str]
+
+
+class PointPredictor(ABC):
+    """A network in evaluation mode, and the description of its weights."""
+
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        self.network = network
+        self.info = info
+
+    @abstractmethod
+    def __call__(self, shape: Shape, **options: Any) -> Any:
+        """Predict for a file, a `Geometry` or an array [N, 3] or [N, 6] of positions and normals."""
+
+    def _input(self, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cloud [N, 6] as the network was trained to see it, [S, 6], and the rows [S] that it took."""
+        preprocessing = self.info.preprocessing
+        draw = preprocessing.get("draw")
+        return network_points(cloud, preprocessing["num_points"], preprocessing.get("orient_normals", False), draw)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array)[None].to(next(self.network.parameters()).device)
+
+
+class ShapeClassifier(PointPredictor):
+    """Names the class of a shape."""
+
+    def __call__(self, shape: Shape, **options: Any) -> ClassScores:
+        """Scores of every class; errors are those of `geo3d.data.shapes.prepare.oriented_cloud`."""
+        cloud, _ = oriented_cloud(shape)
+        points, _ = self._input(cloud)
+        with torch.inference_mode():
+            probabilities = self.network(self._tensor(points))[0].exp()
+        return ClassScores(points, cloud, tuple(self.info.labels["class_names"]), probabilities.float().cpu().numpy())
+
+
+class PartLabeler(PointPredictor):
+    """Labels the points of a shape with the parts of its category."""
+
+    @property
+    def category_names(self) -> list[str]:
+        """The categories whose parts the network knows."""
+        return list(self.info.labels["category_names"])
+
+    def __call__(self, shape: Shape, category: str = "", **options: Any) -> PartLabels:
+        """Label every point; those that the network did not see take the label of the nearest one it saw.
+
+        Args:
+            shape: the shape.
+            category: its category, one of `category_names`.
+
+        Raises:
+            ValueError: an unknown category, or as `geo3d.data.shapes.prepare.oriented_cloud`.
+        """
+        index = self.category_index(category)
+        cloud, _ = oriented_cloud(shape)
+        points, rows = self._input(cloud)
+        start, stop = self.info.labels["part_ranges"][index]
+        with torch.inference_mode():
+            categories = torch.tensor([index], device=next(self.network.parameters()).device)
+            scores = self.network(self._tensor(points), categories)[0, :, start:stop]
+        seen = scores.argmax(1).cpu().numpy() + start
+        labels = seen[cKDTree(cloud[rows, :3]).query(cloud[:, :3])[1]]
+        names = self.info.labels["part_names"]
+        return PartLabels(cloud, labels, self.category_names[index], {label: names[label] for label in range(start, stop)})
+
+    def category_index(self, category: str) -> int:
+        """Index of a category by its name, whatever its case.
+
+        Raises:
+            ValueError: no such category.
+        """
+        lower = [name.lower() for name in self.category_names]
+        if category.lower() not in lower:
+            raise ValueError(f"category must be one of {', '.join(lower)}, got {category!r}")
+        return lower.index(category.lower())
+
+
+def predictor_for(network: nn.Module, info: WeightsInfo) -> PointPredictor:
+    """The predictor of a task's networks.
+
+    Raises:
+        ValueError: weights of an unknown task.
+    """
+    from geo3d.predict.sweeps import Detector
+
+    kinds: dict[str, type[Any]] = {"classification": ShapeClassifier, "detection": Detector, "part_segmentation": PartLabeler}
+    if info.task not in kinds:
+        raise ValueError(f"weights are for the task {info.task!r}; this version of geo3d predicts {', '.join(kinds)}")
+    return kinds[info.task](network, info)

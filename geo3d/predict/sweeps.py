@@ -1,0 +1,131 @@
+"""The predictor of 3D detectors: a sweep in, named boxes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geo3d.data.lidar.kitti import SWEEP_FOLDERS, read_kitti_frame
+from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
+from geo3d.models.detection import Detections, decoder_for
+from geo3d.predict.shapes import PointPredictor
+
+Sweep = str | Path | np.ndarray | Tensor | LidarSample
+
+
+@dataclass(frozen=True, eq=False)
+class FoundObjects:
+    """Result of a detection.
+
+    Attributes:
+        detections: boxes, scores and labels on the CPU; metres and radians in the frame of the points.
+        class_names: the classes that labels count.
+        sample: the sweep as it was read, all of its points.
+    """
+
+    detections: Detections
+    class_names: tuple[str, ...]
+    sample: LidarSample
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each box."""
+        return [self.class_names[label] for label in self.detections.labels.tolist()]
+
+    def at_least(self, score: float) -> FoundObjects:
+        """Those with that score or more."""
+        return replace(self, detections=self.detections[self.detections.scores >= score])
+
+    def counts(self) -> dict[str, int]:
+        """How many of each class, in the order of the classes."""
+        counts = Counter(self.names)
+        return {name: counts[name] for name in self.class_names}
+
+
+class Detector(PointPredictor):
+    """Finds objects in a LiDAR sweep."""
+
+    def __call__(self, shape: Sweep, **options: Any) -> FoundObjects:  # type: ignore[override]
+        """Objects of a sweep, the best of each class first; none where no point is in the network's range.
+
+        The sweep's x axis must point forward and z up, as the network was trained. Of a sweep of another sensor the intensities are
+        brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are dropped.
+
+        Args:
+            shape: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image are read too), a sample, or an
+                array [N, 3 or more] of x, y, z and measurements in the units of the data that the network was trained on.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a damaged file, or an array of another shape.
+        """
+        sample = self.read(shape)
+        network: Any = self.network
+        points = self.network_points(sample).to(network.encoder.cell_size.device)
+        batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        with torch.inference_mode():
+            outputs = network(points, batch_index, 1)
+            [found] = decoder_for(network.head, network.bev_grid, self.info.labels["decoder"])(outputs)
+        return FoundObjects(found.to("cpu"), tuple(self.info.labels["class_names"]), sample)
+
+    def read(self, sweep: Sweep) -> LidarSample:
+        """The sweep of any source."""
+        if isinstance(sweep, LidarSample):
+            return sweep
+        if isinstance(sweep, np.ndarray | Tensor):
+            return _from_array(sweep, self.info.preprocessing["features"])
+        path = Path(sweep)
+        if path.suffix == ".bin" and path.is_file() and is_kitti_frame(path):
+            return read_kitti_frame(path.parent.parent, path.stem)
+        return read_sweep(path)
+
+    def network_points(self, sample: LidarSample) -> Tensor:
+        """Points [M, 3 + F] as the network was trained to see them."""
+        points = sample.points
+        camera = sample.cameras[0].camera if sample.cameras else None
+        if self.info.preprocessing.get("camera_view_only") and camera is not None and camera.image_size is not None:
+            points = points[camera.in_view(points.double())]
+        sensor = self.info.preprocessing["sensor"]
+        columns = [_column(points, sample.features, name, sensor) for name in self.info.preprocessing["features"]]
+        return torch.cat([points[:, :3], *columns], 1)
+
+
+def is_kitti_frame(path: Path) -> bool:
+    """Whether a sweep lies in KITTI's folders, with its calibration beside."""
+    return path.parent.name in SWEEP_FOLDERS and (path.parent.parent / "calib" / f"{path.stem}.txt").is_file()
+
+
+def _from_array(array: np.ndarray | Tensor, features: Sequence[str]) -> LidarSample:
+    table = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
+    if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "fiu":
+        raise ValueError(f"points must be an array [N, 3 or more] of numbers, got {list(table.shape)} {table.dtype}")
+    width = min(table.shape[1], 3 + len(features))
+    points = finite_points(table[:, :width])
+    zeros = points.new_zeros(len(points), 3 + len(features) - width)
+    return LidarSample(torch.cat([points, zeros], 1), tuple(features), "array", Path("array"))
+
+
+def _column(points: Tensor, features: Sequence[str], name: str, sensor: str) -> Tensor:
+    """A measurement [N, 1] by its name in the scale of the sensor that the network was trained with."""
+    is_age = "laser" not in features  # Argoverse's time is that within one sweep, where all points are of now
+    if name not in features or (name == "time" and not is_age):
+        return points.new_zeros(len(points), 1)
+    index = 3 + list(features).index(name)
+    values = points[:, index : index + 1]
+    if "no_label_zone" in features and name in ("intensity", "elongation"):
+        values = values.tanh()  # Waymo's are unbounded
+    if name != "intensity":
+        return values
+    largest = float(values.max()) if len(values) else 0.0
+    unit = values / (1 if largest <= 1 else 255 if largest <= 255 else 65535)
+    return unit * 255 if sensor == "nuscenes" else unit
