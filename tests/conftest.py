@@ -11,6 +11,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is defined: Triton then runs them on CPU tensors
 
 import pytest
+from shared_folders import SAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +47,7 @@ def _largest(dtype: torch.dtype) -> int | bool:
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """The folder of real data samples (GEO3D_SAMPLES)."""
-    folder = Path(os.environ.get("GEO3D_SAMPLES", ROOT.parent / "shared" / "data"))
+    folder = SAMPLES
     if not folder.is_dir():
         pytest.skip(f"no real data samples in {folder} (GEO3D_SAMPLES)")
     return folder

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from shared_folders import PARITY
 from torch import Tensor
 
 from geo3d.ops import windows as ops
@@ -122,9 +121,6 @@ def test_strides_and_int32_windows():
     assert_same(
         ops.set_partition(index.int(), place.t().contiguous().t(), (4, 4, 3), 4), ops.set_partition(index, place, (4, 4, 3), 4)
     )
-
-
-PARITY = Path(os.environ.get("GEO3D_PARITY", Path(__file__).resolve().parents[3] / "shared" / "parity"))
 
 
 @pytest.mark.parametrize("case", ["backbone_pillar_small", "backbone_voxel_small"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import warnings
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from shared_folders import SAMPLES
 
 from geo3d.data.files.geometry import SUFFIXES, Geometry, read_geometry, sample_mesh, write_ply
 
-SAMPLES = Path(os.environ.get("GEO3D_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3.5]], dtype=np.float32)
 NORMALS = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0], [0.6, 0.8, 0]], dtype=np.float32)
 COLORS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], dtype=np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared_folders import SAMPLES
 
 from geo3d.data import FG3D, FG3DDataset, ModelNetOff, ModelNetOffDataset
 
-SAMPLES = Path(os.environ.get("GEO3D_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]  # outward windings
 

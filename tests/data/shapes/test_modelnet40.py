@@ -11,12 +11,12 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from shared_folders import SAMPLES
 
 from geo3d.data import ClassificationBatch, GeneratedShapes, ModelNet40, ModelNet40Dataset
 from geo3d.data.loading import EpochSampler
 
 CLASSES = ("airplane", "night_stand")
-SAMPLES = Path(os.environ.get("GEO3D_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def write_shape(path: Path, generator: np.random.Generator, count: int = 60) -> np.ndarray:

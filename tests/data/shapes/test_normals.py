@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared_folders import PARITY
 
 from geo3d.data.shapes.normals import estimate_normals
 from geo3d.data.shapes.transforms import random_rotation
-
-PARITY = Path(os.environ.get("GEO3D_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 
 
 @pytest.fixture
