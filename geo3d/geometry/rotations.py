@@ -93,6 +93,23 @@ def rotation_6d_to_matrix(code: Tensor) -> Tensor:
     return torch.stack((first, second, torch.linalg.cross(first, second)), -1)
 
 
+def euler_to_matrix(angles: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] of angles [..., 3] in radians about x, y and z, each axis turned by those before: R = X Y Z."""
+    _check("euler_to_matrix", "angles", angles, (3,))
+    axes = torch.eye(3, dtype=angles.dtype, device=angles.device)
+    about_x, about_y, about_z = axis_angle_to_matrix(angles[..., None] * axes).unbind(-3)
+    return about_x @ about_y @ about_z
+
+
+def matrix_to_euler(matrix: Tensor) -> Tensor:
+    """Angles [..., 3] of which `euler_to_matrix` makes `matrix` [..., 3, 3]; that about y in [-pi / 2, pi / 2]."""
+    _check("matrix_to_euler", "matrix", matrix, (3, 3))
+    x = torch.atan2(-matrix[..., 1, 2], matrix[..., 2, 2])
+    y = torch.asin(matrix[..., 0, 2].clamp(-1, 1))
+    z = torch.atan2(-matrix[..., 0, 1], matrix[..., 0, 0])
+    return torch.stack((x, y, z), -1)
+
+
 def rotation_mean(weights: Tensor, rotations: Tensor) -> Tensor:
     """The rotations R that minimise sum_a weights_a |rotations_a - R|^2 in the Frobenius norm (chordal mean).
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from geo3d.zoo import dsvt, lrgt, risurconv
+from geo3d.zoo import arteq, dsvt, lrgt, risurconv
 
-CONVERTERS = {"dsvt": dsvt.convert, "lrgt": lrgt.convert, "risurconv": risurconv.convert}
+CONVERTERS = {"arteq": arteq.convert, "dsvt": dsvt.convert, "lrgt": lrgt.convert, "risurconv": risurconv.convert}
 
 
 def convert_official(model: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict for our network from one with the authors' tensor names.
 
     Args:
-        model: "dsvt", "lrgt" or "risurconv".
+        model: "arteq", "dsvt", "lrgt" or "risurconv".
         state_dict: the authors' tensors by name, without a "module." prefix.
 
     Returns:

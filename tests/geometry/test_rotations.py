@@ -11,7 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from geo3d.geometry.rotations import (
     axis_angle_to_matrix,
+    euler_to_matrix,
     matrix_to_axis_angle,
+    matrix_to_euler,
     matrix_to_quaternion,
     matrix_to_rotation_6d,
     nearest_rotation,
@@ -63,6 +65,14 @@ def test_quaternions_equal_scipy():
     theirs = torch.from_numpy(Rotation.from_matrix(matrices.numpy()).as_quat())
     torch.testing.assert_close((ours * theirs).sum(-1).abs(), torch.ones(len(ours), dtype=torch.float64), rtol=0, atol=1e-14)
     assert (ours[:, 3] >= 0).all()
+
+
+def test_euler_angles_equal_scipy_and_come_back():
+    matrices = random_matrices(50)
+    angles = matrix_to_euler(matrices)
+    expected = torch.from_numpy(Rotation.from_matrix(matrices.numpy()).as_euler("XYZ"))
+    torch.testing.assert_close(angles, expected)
+    torch.testing.assert_close(euler_to_matrix(angles), matrices)
 
 
 def test_leading_dimensions():

@@ -113,6 +113,10 @@ def drawn_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def drawn_input(note: str) -> Tensor:
     """An input that a case draws by its name; `note` says how: `... uniform_input("NAME", (SHAPE), LOW, HIGH)`."""
-    name, shape, low, high = ast.literal_eval(note[note.index("uniform_input(") + len("uniform_input") :])
+    return drawn_tensor_between(*ast.literal_eval(note[note.index("uniform_input(") + len("uniform_input") :]))
+
+
+def drawn_tensor_between(name: str, shape: tuple[int, ...], low: float, high: float) -> Tensor:
+    """The float32 values in [low, high) that the rule of the cases gives the input `name`."""
     stream = np.random.RandomState(zlib.crc32(name.encode()))
     return torch.from_numpy((low + (high - low) * stream.random_sample(shape)).astype(np.float32))
