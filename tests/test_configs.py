@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 import geo3d.configs
 from geo3d.models import dsvt
@@ -64,3 +65,12 @@ def test_what_does_not_fit_is_said_in_one_line(arguments, message):
 def test_options_of_the_decoder_are_changed_one_by_one():
     decoder = Cli(["dsvt/kitti_pillar", "--model.init_args.decoder.score_threshold=0.2"], testing=True).model.decode
     assert decoder.score_threshold == 0.2 and decoder.nms_thresholds == [0.2, 0.2, 0.2]
+
+
+@pytest.mark.parametrize("name", ["risurconv/scanobjectnn", "risurconv/modelnet40", "dsvt/waymo_pillar"])
+def test_options_that_all_loaders_share_can_be_set_and_are_printed(name, capsys):
+    with pytest.raises(SystemExit):
+        Cli([name, "--data.init_args.num_workers=3", "--print_config"], testing=True)
+    printed = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert printed["num_workers"] == 3
+    assert {"batch_size", "test_batch_size", "pin_memory", "augment", "seed"} <= set(printed)

@@ -6,7 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -62,14 +62,14 @@ class DetectionDataModule(lightning.LightningDataModule):
         class_names: Sequence[str],
         *,
         point_range: Sequence[float],
-        mask_z: bool,
-        batch_size: int,
-        test_batch_size: int,
-        num_workers: int,
-        pin_memory: bool,
-        augment: LidarAugmentation | None,
-        gt_sampling: GroundTruthSampling | None,
-        seed: int,
+        mask_z: bool = False,
+        batch_size: int = 4,
+        test_batch_size: int = 4,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        augment: LidarAugmentation | None = None,
+        gt_sampling: GroundTruthSampling | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         check_range(type(self).__name__, point_range)
@@ -192,28 +192,18 @@ class Kitti(DetectionDataModule):
         val_split: KittiSplit = "val",
         camera_view_only: bool = True,
         point_range: Sequence[float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0),
-        mask_z: bool = False,
-        batch_size: int = 4,
-        test_batch_size: int = 4,
-        num_workers: int = 0,
-        pin_memory: bool = False,
         augment: LidarAugmentation | None = KITTI_AUGMENTATION,
         gt_sampling: GroundTruthSampling | None = KITTI_SAMPLING,
-        seed: int = 0,
         generate: GeneratedStreets | None = None,
+        **loading: Any,
     ) -> None:
         super().__init__(
             root,
             class_names,
             point_range=point_range,
-            mask_z=mask_z,
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
             augment=augment,
             gt_sampling=gt_sampling,
-            seed=seed,
+            **loading,
         )
         self.generate = generate
         self.splits: dict[Role, KittiSplit] = {"train": train_split, "val": val_split}
@@ -248,26 +238,18 @@ class NuScenes(DetectionDataModule):
         class_balanced: bool = True,
         point_range: Sequence[float] = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0),
         mask_z: bool = True,
-        batch_size: int = 4,
-        test_batch_size: int = 4,
-        num_workers: int = 0,
-        pin_memory: bool = False,
         augment: LidarAugmentation | None = NUSCENES_AUGMENTATION,
         gt_sampling: GroundTruthSampling | None = NUSCENES_SAMPLING,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
         super().__init__(
             root,
             class_names,
             point_range=point_range,
             mask_z=mask_z,
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
             augment=augment,
             gt_sampling=gt_sampling,
-            seed=seed,
+            **loading,
         )
         self.version = version
         self.num_sweeps = num_sweeps
@@ -300,7 +282,7 @@ class Waymo(DetectionDataModule):
         train_every, val_every: keep every so many frames; 5 for training in the published short schedule.
         no_label_zones: keep points where nothing is labelled.
         processed: name of the folder of sequences.
-        sweeps: frames of a sample: the frame and those before it; points then have their age too.
+        num_sweeps: frames of a sample: the frame and those before it; points then have their age too.
     """
 
     def __init__(
@@ -312,33 +294,27 @@ class Waymo(DetectionDataModule):
         no_label_zones: bool = True,
         processed: str = "waymo_processed_data_v0_5_0",
         point_range: Sequence[float] = (-74.88, -74.88, -2.0, 74.88, 74.88, 4.0),
-        mask_z: bool = False,
         batch_size: int = 3,
         test_batch_size: int = 3,
-        num_workers: int = 0,
-        pin_memory: bool = False,
         augment: LidarAugmentation | None = WAYMO_AUGMENTATION,
         gt_sampling: GroundTruthSampling | None = WAYMO_SAMPLING,
-        seed: int = 0,
-        sweeps: int = 1,
+        num_sweeps: int = 1,
+        **loading: Any,
     ) -> None:
         super().__init__(
             root,
             class_names,
             point_range=point_range,
-            mask_z=mask_z,
             batch_size=batch_size,
             test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
             augment=augment,
             gt_sampling=gt_sampling,
-            seed=seed,
+            **loading,
         )
         self.every: dict[Role, int] = {"train": train_every, "val": val_every}
         self.no_label_zones = no_label_zones
         self.processed = processed
-        self.sweeps = sweeps
+        self.num_sweeps = num_sweeps
 
     def make_frames(self, role: Role) -> WaymoDataset:
         """The data set of a role."""
@@ -349,5 +325,5 @@ class Waymo(DetectionDataModule):
             every=self.every[role],
             no_label_zones=self.no_label_zones,
             processed=self.processed,
-            sweeps=self.sweeps,
+            num_sweeps=self.num_sweeps,
         )

@@ -62,7 +62,7 @@ class WaymoDataset(Dataset[LidarSample]):
         every: keep every so many frames of the split; 5 in the published short schedule.
         no_label_zones: keep points where nothing is labelled, as the published models do.
         processed: name of the folder of sequences.
-        sweeps: frames of a sample: the frame and those before it, moved along with the car and without their points on it; `features`
+        num_sweeps: frames of a sample: the frame and those before it, moved along with the car and without their points on it; `features`
             then end with "time", the age in seconds. The first frames of a sequence have fewer.
 
     Raises:
@@ -81,25 +81,25 @@ class WaymoDataset(Dataset[LidarSample]):
         every: int = 1,
         no_label_zones: bool = True,
         processed: str = PROCESSED_FOLDER,
-        sweeps: int = 1,
+        num_sweeps: int = 1,
     ) -> None:
         name = type(self).__name__
         if split not in get_args(WaymoSplit):
             raise ValueError(f"{name}: split must be one of {list(get_args(WaymoSplit))}, got {split!r}")
         if every < 1:
             raise ValueError(f"{name}: every must be at least 1, got {every}")
-        if sweeps < 1:
-            raise ValueError(f"{name}: sweeps must be at least 1, got {sweeps}")
+        if num_sweeps < 1:
+            raise ValueError(f"{name}: num_sweeps must be at least 1, got {num_sweeps}")
         self.root = Path(root)
         self.class_names = tuple(class_names)
         self.no_label_zones = no_label_zones
-        self.sweeps = sweeps
-        if sweeps > 1:
+        self.num_sweeps = num_sweeps
+        if num_sweeps > 1:
             self.features = (*WAYMO_FEATURES, "time")
         listing = self.root / "ImageSets" / f"{split}.txt"
         folders = [_sequence_folder(self.root / processed, line, listing) for line in read_lines(listing)]
         progress = tqdm(folders, desc=f"Waymo annotations {split}", unit="sequence", disable=None if len(folders) > 5 else True)
-        joined = [frames for folder in progress for frames in _with_previous(read_sequence(folder), sweeps)][::every]
+        joined = [frames for folder in progress for frames in _with_previous(read_sequence(folder), num_sweeps)][::every]
         self._frames = [frames[0] for frames in joined]
         self._previous = [frames[1:] for frames in joined]
         self.frames = [frame.frame for frame in self._frames]
@@ -110,7 +110,7 @@ class WaymoDataset(Dataset[LidarSample]):
     def __getitem__(self, index: int) -> LidarSample:
         frame = self._frames[index]
         points = self._points(frame)
-        if self.sweeps > 1:
+        if self.num_sweeps > 1:
             clouds = [_aged(points, 0.0), *(self._moved(previous, frame) for previous in self._previous[index])]
             points = torch.cat(clouds)
         return with_waymo_boxes(LidarSample(points, self.features, frame.frame, frame.path), frame, self.class_names)
@@ -139,15 +139,15 @@ class WaymoDataset(Dataset[LidarSample]):
         ]
 
 
-def _with_previous(frames: list[WaymoFrame], sweeps: int) -> list[list[WaymoFrame]]:
-    """Each frame of a sequence and up to `sweeps` - 1 before it, the latest first."""
-    if sweeps > 1:
+def _with_previous(frames: list[WaymoFrame], num_sweeps: int) -> list[list[WaymoFrame]]:
+    """Each frame of a sequence and up to `num_sweeps` - 1 before it, the latest first."""
+    if num_sweeps > 1:
         for frame in frames:
             if frame.pose is None:
                 raise ValueError(
-                    f"{frame.path.parent}: expected a pose of each frame, which sweeps = {sweeps} needs; {frame.frame} has none"
+                    f"{frame.path.parent}: expected a pose of each frame, which num_sweeps = {num_sweeps} needs; {frame.frame} has none"
                 )
-    return [frames[max(index - sweeps + 1, 0) : index + 1][::-1] for index in range(len(frames))]
+    return [frames[max(index - num_sweeps + 1, 0) : index + 1][::-1] for index in range(len(frames))]
 
 
 def _aged(points: torch.Tensor, age: float) -> torch.Tensor:

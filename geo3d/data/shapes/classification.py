@@ -131,16 +131,16 @@ class ClassificationDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         *,
-        batch_size: int,
-        test_batch_size: int,
-        num_workers: int,
-        pin_memory: bool,
-        augment: Sequence[Augmentation],
-        train_rotation: RotationProtocol,
-        test_rotation: RotationProtocol,
-        orient_normals: bool,
-        gravity_axis: Axis,
-        seed: int,
+        batch_size: int = 32,
+        test_batch_size: int = 16,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        augment: Sequence[Augmentation] = ("drop", "scale", "shift"),
+        train_rotation: RotationProtocol = "none",
+        test_rotation: RotationProtocol = "none",
+        orient_normals: bool = False,
+        gravity_axis: Axis = "y",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         name = type(self).__name__

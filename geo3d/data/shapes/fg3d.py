@@ -11,7 +11,6 @@ root/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,7 +21,7 @@ from geo3d.data.files.array_pickle import read_cloud_pickle
 from geo3d.data.files.point_text import read_lines
 from geo3d.data.shapes.classification import ClassificationDataModule, ClassificationDataset, Split, check_split
 from geo3d.data.shapes.mesh_sampling import sample_meshes_evenly
-from geo3d.data.shapes.transforms import Augmentation, Axis, RotationProtocol, unit_sphere
+from geo3d.data.shapes.transforms import unit_sphere
 
 Category = Literal["airplane", "car", "chair"]
 CANDIDATES_PER_POINT = 5  # also the first factor of the reference's Poisson-disk sampling
@@ -68,10 +67,7 @@ class FG3D(ClassificationDataModule):
         root: the folder drawn in this module's docstring.
         category: "airplane" (13 classes), "car" (20) or "chair" (33).
         num_points: points of a cloud.
-        batch_size: clouds of a training batch; an incomplete last batch is dropped.
-        test_batch_size: clouds of a batch in validation and testing, both on the test split.
-        gravity_axis: axis of the rotations of protocol "z".
-        num_workers, pin_memory, augment, train_rotation, test_rotation, orient_normals, seed: see `ClassificationDataModule`.
+        loading: options of `ClassificationDataModule`.
     """
 
     def __init__(
@@ -79,29 +75,9 @@ class FG3D(ClassificationDataModule):
         root: str,
         category: Category,
         num_points: int = 1024,
-        batch_size: int = 32,
-        test_batch_size: int = 16,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        augment: Sequence[Augmentation] = ("drop", "scale", "shift"),
-        train_rotation: RotationProtocol = "none",
-        test_rotation: RotationProtocol = "none",
-        orient_normals: bool = False,
-        gravity_axis: Axis = "y",
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            augment=augment,
-            train_rotation=train_rotation,
-            test_rotation=test_rotation,
-            orient_normals=orient_normals,
-            gravity_axis=gravity_axis,
-            seed=seed,
-        )
+        super().__init__(**loading)
         self.root = root
         self.category = category
         self.num_points = num_points

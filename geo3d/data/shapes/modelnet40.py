@@ -12,7 +12,6 @@ Generated shapes come in the same format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +29,7 @@ from geo3d.data.shapes.classification import (
     check_split,
     furthest_points,
 )
-from geo3d.data.shapes.transforms import Augmentation, RotationProtocol, unit_sphere
+from geo3d.data.shapes.transforms import unit_sphere
 
 NATIVE_FOLDER = "modelnet40_normal_resampled"
 COLUMNS = ("x", "y", "z", "nx", "ny", "nz")
@@ -77,41 +76,20 @@ class ModelNet40(ClassificationDataModule):
     Args:
         root: the folder drawn in this module's docstring, or "generated".
         num_points: points of a cloud.
-        batch_size: clouds of a training batch; an incomplete last batch is dropped.
-        test_batch_size: clouds of a batch in validation and testing, both on the test split.
         variant: "modelnet40" or "modelnet10".
         generate: what to generate with root "generated"; 2,000 shapes by default.
-        num_workers, pin_memory, augment, train_rotation, test_rotation, orient_normals, seed: see `ClassificationDataModule`.
+        loading: options of `ClassificationDataModule`.
     """
 
     def __init__(
         self,
         root: str = "generated",
         num_points: int = 1024,
-        batch_size: int = 32,
-        test_batch_size: int = 16,
         variant: Variant = "modelnet40",
         generate: GeneratedShapes | None = None,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        augment: Sequence[Augmentation] = ("drop", "scale", "shift"),
-        train_rotation: RotationProtocol = "none",
-        test_rotation: RotationProtocol = "none",
-        orient_normals: bool = False,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            augment=augment,
-            train_rotation=train_rotation,
-            test_rotation=test_rotation,
-            orient_normals=orient_normals,
-            gravity_axis="y",
-            seed=seed,
-        )
+        super().__init__(**loading)
         self.root = root
         self.num_points = num_points
         self.variant = variant

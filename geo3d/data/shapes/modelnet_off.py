@@ -9,7 +9,6 @@ Any folder of meshes sorted in this way does. The classes are the folders in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from geo3d.data.cache import cached_arrays
 from geo3d.data.shapes.classification import ClassificationDataModule, ClassificationDataset, Split, check_split
 from geo3d.data.shapes.mesh_sampling import sample_meshes_evenly
-from geo3d.data.shapes.transforms import Augmentation, Axis, RotationProtocol, unit_sphere
+from geo3d.data.shapes.transforms import Axis, unit_sphere
 
 NUM_CANDIDATES = 10_000  # as many as the text release has a shape
 
@@ -68,39 +67,18 @@ class ModelNetOff(ClassificationDataModule):
     Args:
         root: the folder drawn in this module's docstring.
         num_points: points of a cloud.
-        batch_size: clouds of a training batch; an incomplete last batch is dropped.
-        test_batch_size: clouds of a batch in validation and testing, both on the test split.
         gravity_axis: axis of the rotations of protocol "z"; z in ModelNet's meshes.
-        num_workers, pin_memory, augment, train_rotation, test_rotation, orient_normals, seed: see `ClassificationDataModule`.
+        loading: options of `ClassificationDataModule`.
     """
 
     def __init__(
         self,
         root: str,
         num_points: int = 1024,
-        batch_size: int = 32,
-        test_batch_size: int = 16,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        augment: Sequence[Augmentation] = ("drop", "scale", "shift"),
-        train_rotation: RotationProtocol = "none",
-        test_rotation: RotationProtocol = "none",
-        orient_normals: bool = False,
         gravity_axis: Axis = "z",
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            augment=augment,
-            train_rotation=train_rotation,
-            test_rotation=test_rotation,
-            orient_normals=orient_normals,
-            gravity_axis=gravity_axis,
-            seed=seed,
-        )
+        super().__init__(gravity_axis=gravity_axis, **loading)
         self.root = root
         self.num_points = num_points
 

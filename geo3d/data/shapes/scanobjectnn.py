@@ -27,7 +27,7 @@ from geo3d.data.shapes.classification import (
     furthest_points,
 )
 from geo3d.data.shapes.normals import estimate_normals
-from geo3d.data.shapes.transforms import Augmentation, Axis, RotationProtocol
+from geo3d.data.shapes.transforms import Augmentation
 
 CLASS_NAMES = (
     "bag",
@@ -100,9 +100,7 @@ class ScanObjectNN(ClassificationDataModule):
         variant: "hardest", "objectbg" or "objectonly".
         num_points: points of a cloud.
         batch_size: clouds of a training batch; an incomplete last batch is dropped.
-        test_batch_size: clouds of a batch in validation and testing, both on the test split.
-        gravity_axis: axis of the rotations of protocol "z".
-        num_workers, pin_memory, augment, train_rotation, test_rotation, orient_normals, seed: see `ClassificationDataModule`.
+        loading: options of `ClassificationDataModule`.
     """
 
     def __init__(
@@ -111,28 +109,10 @@ class ScanObjectNN(ClassificationDataModule):
         variant: Variant = "hardest",
         num_points: int = 1024,
         batch_size: int = 16,
-        test_batch_size: int = 16,
-        num_workers: int = 0,
-        pin_memory: bool = False,
         augment: Sequence[Augmentation] = ("shuffle",),
-        train_rotation: RotationProtocol = "none",
-        test_rotation: RotationProtocol = "none",
-        orient_normals: bool = False,
-        gravity_axis: Axis = "y",
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            augment=augment,
-            train_rotation=train_rotation,
-            test_rotation=test_rotation,
-            orient_normals=orient_normals,
-            gravity_axis=gravity_axis,
-            seed=seed,
-        )
+        super().__init__(batch_size=batch_size, augment=augment, **loading)
         self.root = root
         self.variant = variant
         self.num_points = num_points

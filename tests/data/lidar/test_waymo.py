@@ -80,7 +80,7 @@ def test_sweeps_move_with_the_car(root):
         rows = [[10, 0, 1, 0.5, 2, -1], [0.9, -0.9, 0, 0, 0, -1], [0.5, 1, 0, index, 0, 1]]
         np.save(folder / f"{index:04d}.npy", np.array(rows, np.float32))
     (folder / f"{SEQUENCE}.pkl").write_bytes(pickle.dumps(infos))
-    dataset = WaymoDataset(root, sweeps=3)
+    dataset = WaymoDataset(root, num_sweeps=3)
     assert dataset.features == ("intensity", "elongation", "time") == dataset[0].features
     assert [len(sample.points) for sample in dataset] == [3, 5, 7]
     points = dataset[2].points
@@ -91,29 +91,33 @@ def test_sweeps_move_with_the_car(root):
     np.testing.assert_allclose(points[[2, 4, 6], 3], np.tanh([2, 1, 0]), atol=1e-6)
     np.testing.assert_allclose(points[:3, :5], WaymoDataset(root)[2].points)
     assert dataset[2].boxes.tolist() == WaymoDataset(root)[2].boxes.tolist()
-    sparse = WaymoDataset(root, every=2, sweeps=2, no_label_zones=False)  # frames that are left out still come before others
+    sparse = WaymoDataset(
+        root, every=2, num_sweeps=2, no_label_zones=False
+    )  # frames that are left out still come before others
     assert sparse.frames == [f"{SEQUENCE}/0000", f"{SEQUENCE}/0002"]
     np.testing.assert_allclose(sparse[1].points[:, 5], [0, 0, 0.1], atol=1e-6)
 
 
 def test_sweeps_of_the_data_module(root):
     point_range = (-74.88, -74.88, -2.0, 74.88, 74.88, 4.0)
-    module = Waymo(str(root), sweeps=2, point_range=point_range, test_batch_size=3, gt_sampling=None)
+    module = Waymo(str(root), num_sweeps=2, point_range=point_range, test_batch_size=3, gt_sampling=None)
     [batch] = module.val_dataloader()
     assert batch.points.shape == (2 + 4 + 4, 6) and module.frames("val").features[-1] == "time"
     assert Waymo(str(root)).frames("val").features == ("intensity", "elongation")
 
 
 def test_sweeps_that_do_not_fit(root):
-    with pytest.raises(ValueError, match="sweeps must be at least 1, got 0"):
-        WaymoDataset(root, sweeps=0)
+    with pytest.raises(ValueError, match="num_sweeps must be at least 1, got 0"):
+        WaymoDataset(root, num_sweeps=0)
     path = root / PROCESSED_FOLDER / SEQUENCE / f"{SEQUENCE}.pkl"
     infos = pickle.loads(path.read_bytes())
     del infos[1]["pose"]
     path.write_bytes(pickle.dumps(infos))
     assert len(WaymoDataset(root)) == 3
-    with pytest.raises(ValueError, match=f"expected a pose of each frame, which sweeps = 2 needs; {SEQUENCE}/0001 has none"):
-        WaymoDataset(root, sweeps=2)
+    with pytest.raises(
+        ValueError, match=f"expected a pose of each frame, which num_sweeps = 2 needs; {SEQUENCE}/0001 has none"
+    ):
+        WaymoDataset(root, num_sweeps=2)
     infos[1]["pose"] = np.eye(3)
     path.write_bytes(pickle.dumps(infos))
     with pytest.raises(ValueError, match=r"got pose \[3, 3\] in frame 1"):
