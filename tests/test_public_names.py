@@ -145,7 +145,7 @@ NAMES = {
         "voxelize_hard",
         "window_partition",
     ],
-    "geo3d.tasks": ["Classification", "Detection", "PartSegmentation"],
+    "geo3d.tasks": ["Classification", "Detection", "PartSegmentation", "Reconstruction"],
     "geo3d.zoo": ["convert_official", "load", "names", "network_tensors", "weights_path"],
 }
 

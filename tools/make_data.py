@@ -1,6 +1,7 @@
 """Generate data in the native formats of the real data sets: `geo3d make-data KIND --out DIR [--size N] [--seed S]`.
 
 shapes: objects of 18 categories as ModelNet40 (points with normals) and ShapeNetPart text files.
+renders: such objects in 3D-R2N2's folders: 24 pictures and a voxel grid each.
 lidar: ray-cast street scenes in KITTI's folders, with pictures, calibrations and labels.
 """
 
@@ -25,7 +26,9 @@ def _make_data(argv: list[str]) -> int:
     )
     parser.add_argument("kind", choices=sorted(KINDS), help="what to generate")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it must not hold anything")
-    parser.add_argument("--size", type=int, help="number of objects, or of training frames (default: 2000 shapes, 500 frames)")
+    parser.add_argument(
+        "--size", type=int, help="number of objects, or of training frames (default: 2000 shapes or renders, 500 frames)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other data (default: 0)")
     parser.add_argument("--num-points", type=int, default=10_000, help="shapes: points of a ModelNet40 file (default: 10000)")
     parser.add_argument("--test-size", type=int, default=0, help="lidar: frames of testing/, without labels (default: 0)")
@@ -50,7 +53,14 @@ def _lidar(arguments: argparse.Namespace) -> None:
     write_streets(arguments.out, size, arguments.seed, test_size=arguments.test_size, workers=arguments.workers)
 
 
-KINDS: dict[str, Callable[[argparse.Namespace], None]] = {"lidar": _lidar, "shapes": _shapes}
+def _renders(arguments: argparse.Namespace) -> None:
+    from geo3d.data.synthetic.renders.generate import write_renders
+
+    size = 2000 if arguments.size is None else arguments.size
+    write_renders(arguments.out, size, arguments.seed, workers=arguments.workers)
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], None]] = {"lidar": _lidar, "renders": _renders, "shapes": _shapes}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,4 +92,42 @@ def confusion_matrix(matrix: Any, class_names: Sequence[str], path: str | Path, 
             axes.text(column, row, f"{counts[row, column]:g}", ha="center", va="center", color=ink, fontsize=8)
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label="share of the true class")
     figure.savefig(path, dpi=110, bbox_inches="tight", pad_inches=0.15)  # long names push the axis label out of the layout
+    return path
+
+
+def curves(
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], path: str | Path, *, x_label: str = "", y_label: str = ""
+) -> Path:
+    """Writes lines over common places, each with its name and its values.
+
+    Args:
+        x: P places, rising.
+        lines: P values by name.
+        path: .png, .jpg, .webp, .pdf or .svg.
+        x_label, y_label: beside the axes.
+
+    Raises:
+        ValueError: no line, or one of another length.
+        FileNotFoundError: no such folder.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = pictures.check_picture_path(path, (*pictures.PICTURE_SUFFIXES, ".pdf", ".svg"))
+    if not lines or any(len(values) != len(x) for values in lines.values()):
+        lengths = ", ".join(str(len(values)) for values in lines.values()) or "none"
+        raise ValueError(f"curves: expected lines of {len(x)} values, got {lengths}")
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, values in lines.items():
+        axes.plot(x, values, marker="o", label=name)
+        for place, value in zip(x, values, strict=True):
+            axes.annotate(f"{value:.3f}", (place, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7)
+    axes.set_xticks(list(x), [f"{place:g}" for place in x])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(str(path), dpi=150)
     return path

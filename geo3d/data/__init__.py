@@ -9,7 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geo3d.data.generated import GeneratedShapes, GeneratedStreets
+    from geo3d.data.generated import GeneratedRenders, GeneratedShapes, GeneratedStreets
+    from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
+    from geo3d.data.images.pix3d import Pix3DDataset
+    from geo3d.data.images.preprocessing import prepare_views
+    from geo3d.data.images.reconstruction import ReconstructionBatch, ReconstructionSample, ViewSettings
+    from geo3d.data.images.shapenet_r2n2 import R2N2Dataset
     from geo3d.data.lidar.detection import LidarBatch
     from geo3d.data.lidar.modules import Kitti, NuScenes, Waymo
     from geo3d.data.shapes.fg3d import FG3D, FG3DDataset
@@ -32,6 +37,7 @@ __all__ = [
     "ClassificationBatch",
     "ClassificationSample",
     "FG3DDataset",
+    "GeneratedRenders",
     "GeneratedShapes",
     "GeneratedStreets",
     "Kitti",
@@ -43,21 +49,34 @@ __all__ = [
     "NuScenes",
     "PartBatch",
     "PartSample",
+    "Pix3D",
+    "Pix3DDataset",
+    "R2N2Dataset",
+    "ReconstructionBatch",
+    "ReconstructionSample",
     "ScanObjectNN",
     "ScanObjectNNDataset",
     "ShapeNetPart",
     "ShapeNetPartDataset",
+    "ShapeNetR2N2",
+    "ViewSettings",
     "Waymo",
     "collate_classification",
     "collate_parts",
     "estimate_normals",
+    "prepare_views",
 ]
 
 _MODULES = {
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),
-    "generated": ("GeneratedShapes", "GeneratedStreets"),
+    "generated": ("GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
+    "images.modules": ("Pix3D", "ShapeNetR2N2"),
+    "images.pix3d": ("Pix3DDataset",),
+    "images.preprocessing": ("prepare_views",),
+    "images.reconstruction": ("ReconstructionBatch", "ReconstructionSample", "ViewSettings"),
+    "images.shapenet_r2n2": ("R2N2Dataset",),
     "shapes.modelnet40": ("ModelNet40", "ModelNet40Dataset"),
     "shapes.modelnet_off": ("ModelNetOff", "ModelNetOffDataset"),
     "shapes.normals": ("estimate_normals",),

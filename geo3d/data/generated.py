@@ -42,6 +42,25 @@ class GeneratedStreets:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class GeneratedRenders:
+    """What to generate.
+
+    Attributes:
+        size: number of objects, a fifth of them for testing and a tenth for validation.
+        seed: another seed gives other objects.
+        views: pictures of each object.
+        side: voxels along a side.
+        workers: processes that draw.
+    """
+
+    size: int = 2000
+    seed: int = 0
+    views: int = 24
+    side: int = 32
+    workers: int = 2
+
+
 def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, native_folder: str) -> Path:
     """The folder of the data: `root`, or for "generated" one in the cache folder, which is written when it is not there.
 
@@ -92,6 +111,35 @@ def resolve_streets_root(name: str, root: str, generate: GeneratedStreets | None
 
     folder = f"streets-v{VERSION}-{wanted.size}-{wanted.seed}"
     return _made_once(cache_folder() / GENERATED / folder, lambda out: write_streets(out, wanted.size, wanted.seed))
+
+
+def resolve_renders_root(name: str, root: str, generate: GeneratedRenders | None) -> Path:
+    """The folder of the data as 3D-R2N2 has it: `root`, or for "generated" one in the cache folder, written when it is not there.
+
+    Args:
+        name: of the caller, for its messages.
+        root: a folder, or "generated".
+        generate: what to generate; only with root "generated".
+
+    Raises:
+        ValueError: `generate` beside a folder.
+        FileNotFoundError: no such folder.
+    """
+    if root != GENERATED:
+        if generate is not None:
+            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
+        return Path(root)
+    wanted = generate or GeneratedRenders()
+    from geo3d.data.synthetic.renders.generate import VERSION, write_renders
+
+    folder = f"renders-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.views}-{wanted.side}"
+
+    def write(out: Path) -> None:
+        write_renders(out, wanted.size, wanted.seed, views=wanted.views, side=wanted.side, workers=wanted.workers)
+
+    return _made_once(cache_folder() / GENERATED / folder, write)
 
 
 def _made_once(out: Path, write: Callable[[Path], None]) -> Path:

@@ -43,6 +43,22 @@ class StepDecay(Schedule):
 
 
 @dataclass(frozen=True)
+class Milestones(Schedule):
+    """Multiply the rate at some epochs.
+
+    Attributes:
+        epochs: those that have the new rate, counted from 0.
+        factor: multiplies the rate at each.
+    """
+
+    epochs: tuple[int, ...]
+    factor: float = 0.1
+
+    def rate(self, epoch: int, max_epochs: int, lr: float) -> float:
+        return lr * self.factor ** sum(epoch >= milestone for milestone in self.epochs)
+
+
+@dataclass(frozen=True)
 class WarmupCosine(Schedule):
     """Linear rise, then half a cosine down.
 

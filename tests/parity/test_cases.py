@@ -27,6 +27,7 @@ ADAPTERS = {
     ("lrgt", "lga_block"): lrgt.lga_block,
     ("lrgt", "merger"): lrgt.merger,
     ("lrgt", "metrics"): lrgt_evaluation.metrics,
+    ("lrgt", "preprocess"): lrgt_evaluation.preprocess,
     ("risurconv", "classifier"): adapters_risurconv.classifier,
     ("risurconv", "classifier_train"): adapters_risurconv.classifier_train,
     ("risurconv", "features"): adapters_risurconv.features,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geo3d.tasks.schedules import StepDecay, WarmupCosine
+from geo3d.tasks.schedules import Milestones, StepDecay, WarmupCosine
 
 
 def test_modelnet40():
@@ -31,3 +31,9 @@ def test_warmup_cosine():
     rates = [schedule.rate(epoch, 12, 3.0) for epoch in range(13)]
     assert rates[:3] == pytest.approx([1, 2, 3])
     assert rates[12] == pytest.approx(0.3) and all(a > b for a, b in zip(rates[2:], rates[3:], strict=False))
+
+
+def test_milestones():
+    schedule = Milestones((60, 90))
+    rates = [schedule.rate(epoch, 110, 1e-4) for epoch in (0, 59, 60, 89, 90, 109)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from parity.case_files import Case
+from parity.case_files import Case, drawn_input
 from torch import Tensor
 
+from geo3d.data.images.preprocessing import TEST_BACKGROUND, prepare_views
 from geo3d.metrics.voxel_surfaces import OUTSIDE, surface_f_score, triangle_areas, voxel_surface
 from geo3d.metrics.voxels import ReconstructionScores, voxel_iou
 from geo3d.models.lrgt import dice_loss
@@ -27,6 +28,24 @@ def metrics(case: Case) -> Arrays:
     results["out.overall_iou"] = torch.stack([found[f"iou_{threshold:g}"] for threshold in thresholds])
     results["out.dice"] = torch.stack([dice_loss(p[None], t[None]) for p, t in zip(occupancy, target, strict=True)])
     return results | _surfaces(case, occupancy.numpy(), target.numpy() > 0)
+
+
+def preprocess(case: Case) -> Arrays:
+    """Every other pixel; the case's channels are B, G, R, ours R, G, B."""
+    config = case.config
+    size, crop = config["img_size"][0], config["crop_size"][0]
+    assert config["img_size"] == [size, size] and config["crop_size"] == [crop, crop]
+    images = list(case.arrays["in.images"][..., [2, 1, 0, 3]])
+    assert [low for low, _ in config["test_background"]] == list(TEST_BACKGROUND)
+    results: Arrays = {}
+    for name, ranges in (("test", config["test_background"]), ("fixed_bg", config["fixed_background"])):
+        assert all(low == high for low, high in ranges)
+        views = prepare_views(images, size, crop=crop, background=[low for low, _ in reversed(ranges)])
+        results[f"out.{name}"] = views[:, :, ::2, ::2]
+    photo = drawn_input(case.meta["inputs"]["photo"].partition(" as ")[0]).numpy().astype(np.uint8)[..., ::-1]
+    boxes = [tuple(box) for box in config["boxes"]]
+    results["out.box"] = prepare_views([photo] * len(boxes), size, boxes=boxes)[:, :, ::4, ::4]
+    return results
 
 
 def _surfaces(case: Case, occupancy: np.ndarray, target: np.ndarray) -> Arrays:

@@ -6,22 +6,17 @@ Every object is drawn from its category's sub-styles and continuous proportions;
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from geo3d.data.shapes.part_labels import PARTS, SYNSETS, part_range
 from geo3d.data.synthetic.shapes import figures, furniture, objects, vehicles
 from geo3d.data.synthetic.shapes.primitives import Solid
+from geo3d.data.synthetic.writing import new_folder, write_each
 
 MAKERS: dict[str, Callable[[np.random.Generator], furniture.Pieces]] = {
     "airplane": vehicles.airplane,
@@ -169,9 +164,6 @@ def write_shapes(
         FileExistsError: `out` holds something.
         ValueError: sizes below one, or an unknown category.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not an empty folder; choose another, nothing was written")
     if size < 1 or num_points < 1 or workers < 1:
         raise ValueError(
             f"write_shapes: size, num_points and workers must be at least 1, got {size}, {num_points} and {workers}"
@@ -181,17 +173,10 @@ def write_shapes(
         raise ValueError(
             f"write_shapes: categories must be some of {', '.join(CATEGORIES)}, got {', '.join(unknown) or 'none'}"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        _write_lists(temporary, size, categories)
-        _write_objects(temporary, size, seed, num_points, workers, tuple(categories))
-        temporary.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(out) as folder:
+        _write_lists(folder, size, categories)
+        write = partial(_write_object, out=folder, seed=seed, num_points=num_points, categories=tuple(categories))
+        write_each(write, size, workers, title="shapes", unit="shape", fewest=50, chunk=8)
 
 
 def _identity(number: int, categories: Sequence[str]) -> tuple[str, str, str]:
@@ -219,19 +204,6 @@ def _write_lists(out: Path, size: int, categories: Sequence[str]) -> None:
             f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, split in objects_ if split == name
         ]
         (shapenet / "train_test_split" / f"shuffled_{name}_file_list.json").write_text(json.dumps(entries))
-
-
-def _write_objects(out: Path, size: int, seed: int, num_points: int, workers: int, categories: tuple[str, ...]) -> None:
-    write = partial(_write_object, out=out, seed=seed, num_points=num_points, categories=categories)
-    progress = partial(tqdm, total=size, desc="shapes", unit="shape", disable=None)
-    if workers == 1 or size < 50:
-        for _ in progress(map(write, range(size))):
-            pass
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in progress(pool.map(write, range(size), chunksize=8)):
-            pass
 
 
 def _write_object(number: int, out: Path, seed: int, num_points: int, categories: tuple[str, ...]) -> None:

@@ -6,18 +6,12 @@ camera's view (`camera_view_only` of `geo3d.data.KittiDataset`).
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import shutil
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from geo3d.data.lidar.kitti_labels import KittiObjects, objects_from_boxes, write_label_file
 from geo3d.data.synthetic.streets.camera import (
@@ -30,6 +24,7 @@ from geo3d.data.synthetic.streets.camera import (
 )
 from geo3d.data.synthetic.streets.layout import StreetScene, draw_scene
 from geo3d.data.synthetic.streets.lidar_sensor import CastScene, Sweep, sweep
+from geo3d.data.synthetic.writing import new_folder, write_each
 from geo3d.geometry.boxes import project_boxes
 
 VERSION = 1  # raised when the same seed gives other streets; part of the name of the cached data
@@ -127,25 +122,15 @@ def write_streets(out: str | Path, size: int, seed: int, *, test_size: int = 0, 
         FileExistsError: `out` holds something.
         ValueError: sizes out of range.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not an empty folder; choose another, nothing was written")
     if size < 1 or test_size < 0 or workers < 1:
         raise ValueError(
             "write_streets: size and workers must be at least 1 and test_size at least 0, "
             f"got {size}, {workers} and {test_size}"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        _write_lists(temporary, size, test_size)
-        _write_frames(temporary, size, test_size, seed, workers)
-        temporary.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(out) as folder:
+        _write_lists(folder, size, test_size)
+        write = partial(_write_frame, out=folder, size=size, seed=seed)
+        write_each(write, size + test_size, workers, title="streets", unit="frame", fewest=4, chunk=2)
 
 
 def _write_lists(out: Path, size: int, test_size: int) -> None:
@@ -162,20 +147,6 @@ def _write_lists(out: Path, size: int, test_size: int) -> None:
         lists["test"] = list(range(test_size))
     for name, numbers in lists.items():
         (out / "ImageSets" / f"{name}.txt").write_text("".join(f"{number:06d}\n" for number in numbers))
-
-
-def _write_frames(out: Path, size: int, test_size: int, seed: int, workers: int) -> None:
-    frames = range(size + test_size)
-    write = partial(_write_frame, out=out, size=size, seed=seed)
-    progress = partial(tqdm, total=len(frames), desc="streets", unit="frame", disable=None)
-    if workers == 1 or len(frames) < 4:
-        for _ in progress(map(write, frames)):
-            pass
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in progress(pool.map(write, frames, chunksize=2)):
-            pass
 
 
 def _write_frame(number: int, out: Path, size: int, seed: int) -> None:
