@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from geo3d.data.files.binvox import read_binvox
-from geo3d.data.images.reconstruction import ReconstructionDataset, ViewSettings
 from geo3d.data.images.r2n2 import RENDERINGS, VOXELS
+from geo3d.data.images.reconstruction import ReconstructionDataset, ViewSettings
 
 Split = Literal["train", "val", "test"]
 SPLITS_FILE = "ShapeNet.json"

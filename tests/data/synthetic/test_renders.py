@@ -9,11 +9,11 @@ import pytest
 
 from geo3d.data.files.binvox import read_binvox
 from geo3d.data.images.preprocessing import read_image
+from geo3d.data.images.r2n2 import find_r2n2_models
 from geo3d.data.images.r2n2_camera import R2N2View, draw_views, read_views, write_views
 from geo3d.data.images.shapenet_r2n2 import find_categories
-from geo3d.data.images.r2n2 import find_r2n2_models
-from geo3d.data.synthetic.renders.pictures import paint
 from geo3d.data.synthetic.renders.generate import write_renders
+from geo3d.data.synthetic.renders.pictures import paint
 from geo3d.data.synthetic.shapes.generate import make_shape
 from geo3d.geometry.voxelization import voxelize_mesh
 from geo3d.tools import make_data

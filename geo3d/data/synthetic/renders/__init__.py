@@ -1,1 +1,1 @@
-"""Generated LiDAR streets."""
+"""Generated objects in pictures, with their voxels."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from geo3d.data.files.binvox import write_binvox
+from geo3d.data.images.r2n2 import RENDERINGS, VOXELS
 from geo3d.data.images.r2n2_camera import METADATA, draw_views, write_views
 from geo3d.data.shapes.part_labels import SYNSETS
-from geo3d.data.images.r2n2 import RENDERINGS, VOXELS
 from geo3d.data.synthetic.renders.pictures import paint
 from geo3d.data.synthetic.shapes.generate import CATEGORIES, make_shape
 from geo3d.data.synthetic.writing import new_folder, write_each
@@ -49,7 +49,7 @@ def write_renders(
         views: pictures of each object.
         side: voxels along a side.
         workers: processes.
-        categories: some of `geo3d.data.synthetic.shapes.CATEGORIES`.
+        categories: some of `geo3d.data.synthetic.shapes.generate.CATEGORIES`.
 
     Raises:
         FileExistsError: `out` holds something.

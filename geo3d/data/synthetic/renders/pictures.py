@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geo3d.data.synthetic.renders.materials import Material, draw_material
-from geo3d.data.synthetic.shapes.primitives import Solid
 from geo3d.data.synthetic.rasterizer import average_samples, encode_srgb, interpolate, rasterize, vertex_normals
+from geo3d.data.synthetic.renders.materials import Material, draw_material
 from geo3d.data.synthetic.shading import Light, Surface, ambient_light, shade
 from geo3d.data.synthetic.shapes.generate import Shape
+from geo3d.data.synthetic.shapes.primitives import Solid
 from geo3d.geometry.cameras import Camera
 from geo3d.geometry.voxelization import VoxelizedMesh, voxelize_mesh
 
