@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geo3d.viz import pictures
 from geo3d.viz.camera import View, as_view
+from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import draw_into_image, draw_view, visible_content
 from geo3d.viz.layers import Picture, parts_of
-
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
 
 SMALLEST = 64  # pixels of a view along each side
 
 
-def compose(scene: Scene, size: tuple[int, int], views: Sequence[str | View], content: np.ndarray | None = None) -> np.ndarray:
+def compose(
+    scene: SceneContent, size: tuple[int, int], views: Sequence[str | View], content: np.ndarray | None = None
+) -> np.ndarray:
     """All views of a scene with everything around them, [height, width, 3] uint8.
 
     Args:
@@ -48,7 +47,7 @@ def compose(scene: Scene, size: tuple[int, int], views: Sequence[str | View], co
     return picture
 
 
-def image_with_overlay(scene: Scene, image: Picture, size: tuple[int, int]) -> np.ndarray:
+def image_with_overlay(scene: SceneContent, image: Picture, size: tuple[int, int]) -> np.ndarray:
     """An image of the scene at (width, height) pixels, with its overlay.
 
     Raises:
@@ -61,7 +60,7 @@ def image_with_overlay(scene: Scene, image: Picture, size: tuple[int, int]) -> n
 
 
 def _images_and_views(
-    scene: Scene, area: tuple[int, int], views: Sequence[View], size: tuple[int, int], content: np.ndarray | None
+    scene: SceneContent, area: tuple[int, int], views: Sequence[View], size: tuple[int, int], content: np.ndarray | None
 ) -> np.ndarray:
     """[area[1], area[0], 3]: images above or at the left, views in the rest."""
     layers = list(scene.layers.values())
@@ -80,7 +79,7 @@ def _images_and_views(
 
 
 def _views(
-    scene: Scene, area: tuple[int, int], views: Sequence[View], size: tuple[int, int], content: np.ndarray | None
+    scene: SceneContent, area: tuple[int, int], views: Sequence[View], size: tuple[int, int], content: np.ndarray | None
 ) -> np.ndarray:
     columns, rows = pictures.grid(len(views), *area)
     tile = (area[0] // columns, area[1] // rows)
@@ -93,7 +92,7 @@ def _views(
     return pictures.tiled(tiles, columns, area, scene.background)
 
 
-def _images(scene: Scene, images: Sequence[Picture], area: tuple[int, int], columns: int) -> np.ndarray:
+def _images(scene: SceneContent, images: Sequence[Picture], area: tuple[int, int], columns: int) -> np.ndarray:
     """Images in a grid, each as large as its cell allows, with its caption above."""
     rows = -(-len(images) // columns)
     cell = (area[0] // columns, area[1] // rows)

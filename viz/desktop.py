@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geo3d.viz import shading
 from geo3d.viz.camera import AXES, Camera, View, as_view, orbit_around
+from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import draw_from, frame_layers, visible_content
 from geo3d.viz.layers import Labels, Layer, Lines, Mesh, Part, Points, extent_points
 from geo3d.viz.pictures import write_picture
 from geo3d.viz.window import PANEL_WIDTH, Request, Shape, Window, WindowLayer, WindowScene, show_window
 
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
-
 PICK_RADIUS = 6  # pixels
 POINT_SIZE = 2.5  # pixels, of points that are hidden at first
 
 
-def show_scenes(scenes: Sequence[Scene], *, size: tuple[int, int], view: str | View, actions: Sequence[str] = ()) -> None:
+def show_scenes(
+    scenes: Sequence[SceneContent], *, size: tuple[int, int], view: str | View, actions: Sequence[str] = ()
+) -> None:
     """See `Scene.show`; `actions` as in `Window`."""
     first, direction = scenes[0], as_view(view)
     first.check_content()
@@ -65,7 +64,7 @@ def _camera(request: Request, fov_deg: float) -> Camera:
     return Camera(pose[:3, :3].T * ((1,), (-1,), (-1,)), pose[:3, 3], float(focal), width, height)
 
 
-def _save_picture(scene: Scene, request: Request, camera: Camera, origin: np.ndarray) -> str:
+def _save_picture(scene: SceneContent, request: Request, camera: Camera, origin: np.ndarray) -> str:
     """Writes what the window shows; says where."""
     layers = [layer.shown(True) for name, layer in scene.layers.items() if name not in request.hidden]
     free = (Path(f"geo3d-{number:03d}.png") for number in range(1, 10_000))
@@ -77,7 +76,7 @@ def _save_picture(scene: Scene, request: Request, camera: Camera, origin: np.nda
     return f"wrote {path}"
 
 
-def _picked(scene: Scene, request: Request, camera: Camera, origin: np.ndarray) -> str:
+def _picked(scene: SceneContent, request: Request, camera: Camera, origin: np.ndarray) -> str:
     """The nearest of the points, vertices and line ends within a few pixels of the cursor; says which."""
     best, text = np.inf, "no point there"
     for name, layer in scene.layers.items():
@@ -94,7 +93,7 @@ def _picked(scene: Scene, request: Request, camera: Camera, origin: np.ndarray) 
     return text
 
 
-def _window_scene(scene: Scene, origin: np.ndarray, view: View, size: tuple[int, int]) -> WindowScene:
+def _window_scene(scene: SceneContent, origin: np.ndarray, view: View, size: tuple[int, int]) -> WindowScene:
     """A scene as the window's process gets it; images are left out."""
     layers = list(scene.layers.values())
     sizes = iter(frame_layers(layers, scene.up, view, size, 1)[2])

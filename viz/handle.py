@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from geo3d.viz.content import SceneContent
 from geo3d.viz.layers import Layer
-
-if TYPE_CHECKING:
-    from geo3d.viz.scene_layers import SceneLayers
 
 
 class Handle:
@@ -19,7 +17,7 @@ class Handle:
         scene: the scene it was added to.
     """
 
-    def __init__(self, name: str, scene: SceneLayers, build: Callable[..., Layer], arguments: dict[str, Any]) -> None:
+    def __init__(self, name: str, scene: SceneContent, build: Callable[..., Layer], arguments: dict[str, Any]) -> None:
         self.name = name
         self.scene = scene
         self._build = build

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,19 +16,19 @@ from geo3d.viz import pictures
 from geo3d.viz.camera import View, as_view, orbit_around
 from geo3d.viz.colors import by_value
 from geo3d.viz.compose import image_with_overlay
+from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import frame_layers, visible_content
 from geo3d.viz.layers import Layer, Lines, Mesh, Picture, Points
 from geo3d.viz.packing import Block
-
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
 
 FITTED_TO = (1200, 900)  # the size of the view for which the page's first camera is placed
 LARGEST_IMAGE = 1280  # pixels along the longer side of an image in the page
 TEMPLATES = ("style.css", "buffers.js", "draw.js", "camera.js", "panel.js")
 
 
-def write_page(path: Path, scenes: Iterable[Scene], view: str | View, fps: float, content: np.ndarray | None = None) -> Path:
+def write_page(
+    path: Path, scenes: Iterable[SceneContent], view: str | View, fps: float, content: np.ndarray | None = None
+) -> Path:
     """Writes the page; the scenes are taken one after another, and none is kept.
 
     Args:
@@ -50,7 +50,7 @@ def write_page(path: Path, scenes: Iterable[Scene], view: str | View, fps: float
     before, after = _page().split("<!--frames-->")
     with open(path, "w", encoding="utf-8") as file:
         file.write(before.replace("/*head*/", _json(head)))
-        scene: Scene | None = first
+        scene: SceneContent | None = first
         while scene is not None:
             _write_frame(file, scene, origin, sizes)
             scene = next(rest, None)
@@ -68,7 +68,7 @@ def _page() -> str:
 
 
 def _head(
-    scene: Scene, view: View, fps: float, content: np.ndarray | None
+    scene: SceneContent, view: View, fps: float, content: np.ndarray | None
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, float]]:
     """What all frames share, the origin that is subtracted from them, and the size of each layer's points in pixels."""
     layers = list(scene.layers.values())
@@ -93,7 +93,7 @@ def _head(
     return head, origin, dict(zip(shown, sizes, strict=True))
 
 
-def _write_frame(file: Any, scene: Scene, origin: np.ndarray, sizes: dict[str, float]) -> None:
+def _write_frame(file: Any, scene: SceneContent, origin: np.ndarray, sizes: dict[str, float]) -> None:
     """One scene as a hidden element: its description, and its bytes in base64."""
     block = Block(origin)
     frame = {
@@ -133,7 +133,7 @@ def _scale(scale: pictures.Scale) -> dict[str, Any]:
     }
 
 
-def _image(scene: Scene, image: Picture) -> dict[str, Any]:
+def _image(scene: SceneContent, image: Picture) -> dict[str, Any]:
     """An image of the page, with its overlay drawn into it, as a data URL."""
     from PIL import Image
 

@@ -7,30 +7,28 @@ import io
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from geo3d.viz.camera import AXES, View, as_view, orbit_around
 from geo3d.viz.colors import linear
 from geo3d.viz.compose import image_with_overlay
+from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import frame_layers, visible_content
 from geo3d.viz.gltf import glb_bytes
 from geo3d.viz.layers import Lines, Mesh, Part, Picture, Points, parts_of
-
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
 
 FITTED_TO = (1200, 900)  # the size of the view for which the first camera is placed
 IMAGE_WIDTH = 640  # pixels of an image in the panel
 
 
-def serve_scene(scene: Scene, *, port: int, host: str, view: str | View) -> LiveView:
+def serve_scene(scene: SceneContent, *, port: int, host: str, view: str | View) -> LiveView:
     """See `Scene.serve`."""
     return serve_scenes([scene], port=port, host=host, view=view, fps=10.0)
 
 
-def serve_scenes(scenes: Sequence[Scene], *, port: int, host: str, view: str | View, fps: float) -> LiveView:
+def serve_scenes(scenes: Sequence[SceneContent], *, port: int, host: str, view: str | View, fps: float) -> LiveView:
     """See `SceneSequence.serve`."""
     direction = as_view(view)
     scenes[0].check_content()
@@ -53,7 +51,7 @@ class LiveView:
         url: where to look.
     """
 
-    def __init__(self, server: Any, scenes: Sequence[Scene], view: View, fps: float) -> None:
+    def __init__(self, server: Any, scenes: Sequence[SceneContent], view: View, fps: float) -> None:
         self._server = server
         self._scenes = scenes
         self._index = 0
@@ -123,7 +121,7 @@ class LiveView:
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
 
-    def _place_camera(self, scene: Scene, view: View) -> None:
+    def _place_camera(self, scene: SceneContent, view: View) -> None:
         """The first camera, and the origin that is subtracted so that map coordinates fit into float32."""
         layers = list(scene.layers.values())
         camera, self._origin, _ = frame_layers(layers, scene.up, view, FITTED_TO, 1)
@@ -137,7 +135,7 @@ class LiveView:
         self._server.scene.set_background_image(np.full((4, 4, 3), scene.background, dtype=np.uint8))
         self._server.gui.configure_theme(show_logo=False, show_share_button=False)
 
-    def _point_sizes(self, scene: Scene) -> list[float]:
+    def _point_sizes(self, scene: SceneContent) -> list[float]:
         """In pixels, of each part of points that is visible."""
         view = self._camera_for_sizes[0]
         return frame_layers(list(scene.layers.values()), scene.up, view, FITTED_TO, 1)[2]
@@ -147,7 +145,7 @@ class LiveView:
             node.remove()
         self._controls, self._nodes = [], {}
 
-    def _add_controls(self, scene: Scene) -> None:
+    def _add_controls(self, scene: SceneContent) -> None:
         """Checkboxes of the layers, legend, and images with their overlays."""
         gui = self._server.gui
         folder = gui.add_folder("Layers")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geo3d.viz import pictures
 from geo3d.viz.camera import View, as_view
 from geo3d.viz.compose import compose
+from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import visible_content
 from geo3d.viz.gltf import glb_bytes, to_y_up
 from geo3d.viz.html import write_page
@@ -18,17 +18,13 @@ from geo3d.viz.layers import Lines, Mesh, Points, parts_of
 from geo3d.viz.ply import write_ply
 from geo3d.viz.video import VIDEO_SUFFIXES, turned_content, turned_views, write_video
 
-if TYPE_CHECKING:
-    from geo3d.viz.scene import Scene
-    from geo3d.viz.sequence import SceneSequence
-
 MODEL_SUFFIXES = (".glb", ".ply")
 SCENE_SUFFIXES = (*pictures.PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".html", *MODEL_SUFFIXES)
 SEQUENCE_SUFFIXES = (*VIDEO_SUFFIXES, ".html")
 
 
 def save_scene(
-    scene: Scene,
+    scene: SceneContent,
     path: str | Path,
     *,
     size: tuple[int, int],
@@ -51,16 +47,22 @@ def save_scene(
     return pictures.write_picture(path, compose(scene, size, [view] if views is None else views))
 
 
-def save_sequence(sequence: SceneSequence, path: str | Path, *, size: tuple[int, int], view: str | View) -> Path:
-    """See `SceneSequence.save`."""
-    path = pictures.check_picture_path(path, SEQUENCE_SUFFIXES)
-    scenes, content = sequence.framed()
+def save_sequence(
+    scenes: Iterable[SceneContent],
+    content: np.ndarray,
+    path: Path,
+    *,
+    size: tuple[int, int],
+    view: str | View,
+    fps: float,
+) -> Path:
+    """See `SceneSequence.save`; `content` [N, 3] are the points that the camera sees."""
     if path.suffix.lower() == ".html":
-        return write_page(path, scenes, view, sequence.fps, content)
-    return write_video(path, (compose(scene, size, [view], content) for scene in scenes), sequence.fps)
+        return write_page(path, scenes, view, fps, content)
+    return write_video(path, (compose(scene, size, [view], content) for scene in scenes), fps)
 
 
-def _write_model(path: Path, scene: Scene) -> Path:
+def _write_model(path: Path, scene: SceneContent) -> Path:
     """The visible points, meshes and lines for other programs; texts and images are left out."""
     scene.check_content()
     parts = [part for kind in (Points, Mesh, Lines) for part in parts_of(list(scene.layers.values()), kind)]
@@ -74,7 +76,7 @@ def _write_model(path: Path, scene: Scene) -> Path:
     return path
 
 
-def _turntable(scene: Scene, size: tuple[int, int], view: View, fps: float, seconds: float) -> Iterator[np.ndarray]:
+def _turntable(scene: SceneContent, size: tuple[int, int], view: View, fps: float, seconds: float) -> Iterator[np.ndarray]:
     """Pictures of one turn around the scene, at a constant distance."""
     scene.check_content()
     if not 0 < seconds <= 600:

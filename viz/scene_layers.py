@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from geo3d.viz.boxes import boxes_layer
-from geo3d.viz.camera import AXES
 from geo3d.viz.colors import as_colors, by_label
+from geo3d.viz.content import SceneContent
 from geo3d.viz.frames import camera_layer, image_layer
 from geo3d.viz.handle import Handle
 from geo3d.viz.layers import Layer
@@ -20,18 +20,8 @@ from geo3d.viz.surfaces import mesh_layer, points_layer
 from geo3d.viz.voxels import voxels_layer
 
 
-class SceneLayers:
-    """Layers by name, legend and colour scale; `Scene` draws them."""
-
-    def __init__(self, *, up: str = "z", title: str | None = None, background: tuple[int, int, int] = (250, 250, 252)) -> None:
-        if up not in AXES:
-            raise ValueError(f"up must be one of {', '.join(AXES)}, got {up!r}")
-        self.up = up
-        self.title = title
-        self.background: tuple[int, int, int] = tuple(int(value) for value in as_colors(np.asarray(background), 1)[0])  # type: ignore[assignment]
-        self.layers: dict[str, Layer] = {}
-        self.legend: dict[str, tuple[int, int, int]] = {}
-        self.scale: Scale | None = None
+class SceneLayers(SceneContent):
+    """Adds layers, legend and color scale; `Scene` draws them."""
 
     def add_points(
         self,
@@ -288,13 +278,6 @@ class SceneLayers:
         if not low < high:
             raise ValueError(f"low must be below high, got {low} and {high}")
         self.scale = Scale(float(low), float(high), text, colormap)
-
-    def check_content(self) -> None:
-        """Raises ValueError where there is nothing to draw."""
-        if not self.layers:
-            raise ValueError("the scene is empty; add points or a mesh first")
-        if not any(layer.visible and layer.parts for layer in self.layers.values()):
-            raise ValueError("the scene shows nothing: every layer is hidden or empty")
 
     def _add(self, kind: str, build: Callable[..., Layer], name: str | None, **arguments: Any) -> Handle:
         layer = build(**arguments)

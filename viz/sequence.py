@@ -12,6 +12,7 @@ import numpy as np
 
 from geo3d.viz.camera import View
 from geo3d.viz.drawing import visible_content
+from geo3d.viz.pictures import check_picture_path
 from geo3d.viz.scene import Scene
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class SceneSequence:
         """
         from geo3d.viz import output
 
-        return output.save_sequence(self, path, size=size, view=view)
+        path = check_picture_path(path, output.SEQUENCE_SUFFIXES)
+        scenes, content = self.framed()
+        return output.save_sequence(scenes, content, path, size=size, view=view, fps=self.fps)
 
     def show(self, *, size: tuple[int, int] = (1280, 800), view: str | View = "corner") -> None:
         """Opens a window that steps through the scenes with the arrow keys; otherwise as `Scene.show`.
