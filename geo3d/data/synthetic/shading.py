@@ -58,6 +58,7 @@ def shade(
     *,
     ambient: np.ndarray | None = None,
     surface: Surface | None = None,
+    casters: np.ndarray | None = None,
     eye: Sequence[float] = (0, 0, 0),
 ) -> np.ndarray:
     """Light that each sample sends to the camera.
@@ -71,6 +72,7 @@ def shade(
         lights: each throws shadows.
         ambient: [V, 3] float32 light from around at each vertex, as `ambient_light` gives; None for none.
         surface: None for matt.
+        casters: [C, 3] faces that throw shadows; None for all. Leave out a ground, so that the shadow map need not span it.
         eye: place of the camera.
 
     Returns:
@@ -82,14 +84,15 @@ def shade(
     ambient = np.zeros((count, 3), np.float32) if ambient is None else np.ascontiguousarray(ambient, np.float32)
     if surface is None:
         surface = Surface(np.zeros((count, 3), np.float32), np.zeros((count, 2), np.float32))
-    maps = [rasterize_parallel(vertices, faces, np.array(light.towards), SHADOW_SIZE) for light in lights]
+    solid, blockers = _used(vertices, faces if casters is None else casters)
+    maps = [rasterize_parallel(solid, blockers, np.array(light.towards), SHADOW_SIZE) for light in lights]
     depths = np.stack([one.depth for one, _ in maps]) if maps else np.zeros((0, 1, 1), np.float32)
     matrices = np.stack([matrix for _, matrix in maps]).astype(np.float32) if maps else np.zeros((0, 3, 4), np.float32)
     towards = np.array([light.towards for light in lights], np.float32).reshape(-1, 3)
     towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
     colours = np.array([light.colour for light in lights], np.float32).reshape(-1, 3)
     radii = np.array([light.softness * SHADOW_SIZE for light in lights], np.float32)
-    bias = np.float32(BIAS * np.ptp(vertices, axis=0).max()) if count else np.float32(0)
+    bias = np.float32(BIAS * np.ptp(solid, axis=0).max()) if len(solid) else np.float32(0)
     values = np.concatenate([vertices, np.asarray(normals, np.float32), ambient, surface.wrap, surface.gloss], 1)
     view = np.array(eye, np.float32)
     return _shade(raster.face, raster.weights, faces, values, albedo, towards, colours, depths, matrices, radii, bias, view)
@@ -102,6 +105,7 @@ def ambient_light(
     radiance: Callable[[np.ndarray], np.ndarray],
     *,
     directions: int = 32,
+    casters: np.ndarray | None = None,
 ) -> np.ndarray:
     """Light from all around at each vertex, less where other faces are in the way (ambient occlusion by direction).
 
@@ -111,6 +115,7 @@ def ambient_light(
         normals: [V, 3] unit.
         radiance: takes unit directions [D, 3] to linear colours [D, 3].
         directions: D, how many are looked along.
+        casters: [C, 3] faces that are in the way; None for all.
 
     Returns:
         [V, 3] float32; 1 for a vertex that sees nothing but radiance 1.
@@ -119,12 +124,13 @@ def ambient_light(
     colours = np.asarray(radiance(around), np.float32)
     vertices = np.ascontiguousarray(vertices, np.float32)
     normals = np.ascontiguousarray(normals, np.float32)
-    bias = np.float32(0.015 * np.ptp(vertices, axis=0).max()) if len(vertices) else np.float32(0)
+    solid, blockers = _used(vertices, faces if casters is None else casters)
+    bias = np.float32(0.015 * np.ptp(solid, axis=0).max()) if len(solid) else np.float32(0)
     lifted = vertices + bias * normals  # else a surface shadows itself where light grazes it
     total = np.zeros((len(vertices), 3), np.float32)
     weight = np.zeros(len(vertices), np.float32)
     for direction, colour in zip(around, colours, strict=True):
-        raster, matrix = rasterize_parallel(vertices, faces, direction, AMBIENT_SIZE)
+        raster, matrix = rasterize_parallel(solid, blockers, direction, AMBIENT_SIZE)
         ray = direction.astype(np.float32)
         _add_visible(lifted, normals, ray, colour, raster.depth, matrix.astype(np.float32), bias, total, weight)
     return total / np.maximum(weight, 1e-6)[:, None]
@@ -137,6 +143,13 @@ def even_directions(number: int) -> np.ndarray:
     around = step * np.pi * (3 - np.sqrt(5))
     radius = np.sqrt(1 - z * z)
     return np.stack([radius * np.cos(around), radius * np.sin(around), z], 1)
+
+
+def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices that faces have, and the faces as rows of them."""
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
 @jit
