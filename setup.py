@@ -30,6 +30,7 @@ if __name__ == "__main__":
         package_dir=MAPPED,
         package_data={
             "geo3d": ["py.typed"],
+            "geo3d.body": ["assets/*.npz"],
             "geo3d.configs": ["**/*.yaml"],
             "geo3d.viz": ["web/*"],
             "geo3d.zoo": ["weights/*.safetensors"],

@@ -9,15 +9,23 @@ import pytest
 NAMES = {
     "geo3d": ["__version__", "load"],
     "geo3d.body": [
+        "KEYPOINT_ORDER",
+        "KEYPOINT_PARENTS",
         "PARTS",
         "SMPL_JOINTS",
         "SMPL_PARENTS",
+        "TIP_VERTICES",
         "forward_kinematics",
         "global_to_local",
+        "keypoint_regressor",
+        "keypoints",
         "load_body_model",
+        "load_hand",
         "local_to_global",
+        "mirrored_hand",
         "part_labels",
         "part_means",
+        "read_hand",
         "read_model_file",
     ],
     "geo3d.models.arteq": [

@@ -2,6 +2,7 @@
 
 shapes: objects of 18 categories as ModelNet40 (points with normals) and ShapeNetPart text files.
 renders: such objects in 3D-R2N2's folders: 24 pictures and a voxel grid each.
+hands: pictures of hands with their meshes and keypoints in FreiHAND's folders.
 lidar: ray-cast street scenes in KITTI's folders, with pictures, calibrations and labels.
 """
 
@@ -27,11 +28,20 @@ def _make_data(argv: list[str]) -> int:
     parser.add_argument("kind", choices=sorted(KINDS), help="what to generate")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it must not hold anything")
     parser.add_argument(
-        "--size", type=int, help="number of objects, or of training frames (default: 2000 shapes or renders, 500 frames)"
+        "--size",
+        type=int,
+        help="number of objects, pictures or frames (default: 2000 shapes or renders, 20000 hands, 500 frames)",
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other data (default: 0)")
     parser.add_argument("--num-points", type=int, default=10_000, help="shapes: points of a ModelNet40 file (default: 10000)")
     parser.add_argument("--test-size", type=int, default=0, help="lidar: frames of testing/, without labels (default: 0)")
+    parser.add_argument(
+        "--skins", type=Path, help="hands: folder of skins in the texture layout of anny (default: procedural skin)"
+    )
+    parser.add_argument(
+        "--backgrounds", type=Path, help="hands: folder of photographs for backgrounds and cloth (default: procedural)"
+    )
+    parser.add_argument("--evaluation-size", type=int, help="hands: pictures of evaluation/ among them (default: a tenth)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     arguments = parser.parse_args(argv)
     KINDS[arguments.kind](arguments)
@@ -60,7 +70,26 @@ def _renders(arguments: argparse.Namespace) -> None:
     write_renders(arguments.out, size, arguments.seed, workers=arguments.workers)
 
 
-KINDS: dict[str, Callable[[argparse.Namespace], None]] = {"lidar": _lidar, "renders": _renders, "shapes": _shapes}
+def _hands(arguments: argparse.Namespace) -> None:
+    from geo3d.data.synthetic.hands.generate import write_hands
+
+    write_hands(
+        arguments.out,
+        20_000 if arguments.size is None else arguments.size,
+        arguments.seed,
+        skins=arguments.skins,
+        backgrounds=arguments.backgrounds,
+        evaluation_size=arguments.evaluation_size,
+        workers=arguments.workers,
+    )
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "hands": _hands,
+    "lidar": _lidar,
+    "renders": _renders,
+    "shapes": _shapes,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

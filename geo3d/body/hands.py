@@ -43,7 +43,20 @@ def read_hand(path: str | Path | None = None, side: str = "right") -> dict[str, 
     fields = read_model_file(path)
     if "v_template" not in fields or model_kind(fields) != "mano" or len(fields["v_template"]) != HAND_VERTICES:
         raise ValueError(f"{path}: expected a hand model in MANO's layout with {HAND_VERTICES} vertices")
-    return fields
+    return _with_left_shapes(fields) if side == "left" else fields
+
+
+def _with_left_shapes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a left hand whose shape directions are mirrored as its mesh is.
+
+    The published left hand has the right one's shape directions in x: its first direction, which is size, then makes the hand
+    longer in y and z and shorter in x (known to users of smplx and manopth). It is told by that.
+    """
+    template = fields["v_template"] - fields["v_template"].mean(0)
+    growth = (template * fields["shapedirs"][:, :, 0]).sum(0)
+    if growth[0] * (growth[1] + growth[2]) >= 0:
+        return fields
+    return {**fields, "shapedirs": fields["shapedirs"] * np.array([-1.0, 1, 1])[:, None]}
 
 
 def load_hand(path: str | Path | None = None, side: str = "right", **options: Any) -> MANO:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geo3d.data.generated import GeneratedRenders, GeneratedShapes, GeneratedStreets
+    from geo3d.data.generated import GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
     from geo3d.data.images.preprocessing import prepare_views
@@ -37,6 +37,7 @@ __all__ = [
     "ClassificationBatch",
     "ClassificationSample",
     "FG3DDataset",
+    "GeneratedHands",
     "GeneratedRenders",
     "GeneratedShapes",
     "GeneratedStreets",
@@ -71,7 +72,7 @@ _MODULES = {
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),
-    "generated": ("GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
+    "generated": ("GeneratedHands", "GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
     "images.modules": ("Pix3D", "ShapeNetR2N2"),
     "images.pix3d": ("Pix3DDataset",),
     "images.preprocessing": ("prepare_views",),

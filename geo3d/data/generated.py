@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -58,6 +59,25 @@ class GeneratedRenders:
     seed: int = 0
     views: int = 24
     side: int = 32
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class GeneratedHands:
+    """What to generate.
+
+    Attributes:
+        size: number of pictures, a tenth of them for evaluation.
+        seed: another seed gives other pictures.
+        skins: folder of skins in anny's texture layout; None for procedural skin.
+        backgrounds: folder of photographs for backgrounds and cloth; None for procedural ones.
+        workers: processes that write them.
+    """
+
+    size: int = 20_000
+    seed: int = 0
+    skins: str | None = None
+    backgrounds: str | None = None
     workers: int = 2
 
 
@@ -138,6 +158,37 @@ def resolve_renders_root(name: str, root: str, generate: GeneratedRenders | None
 
     def write(out: Path) -> None:
         write_renders(out, wanted.size, wanted.seed, views=wanted.views, side=wanted.side, workers=wanted.workers)
+
+    return _made_once(cache_folder() / GENERATED / folder, write)
+
+
+def resolve_hands_root(name: str, root: str, generate: GeneratedHands | None) -> Path:
+    """The folder of the data in FreiHAND's format: `root`, or for "generated" one in the cache folder, written when it is not there.
+
+    Args:
+        name: of the caller, for its messages.
+        root: a folder, or "generated".
+        generate: what to generate; only with root "generated".
+
+    Raises:
+        ValueError: `generate` beside a folder.
+        FileNotFoundError: no such folder of data, skins or backgrounds.
+    """
+    if root != GENERATED:
+        if generate is not None:
+            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
+        return Path(root)
+    wanted = generate or GeneratedHands()
+    from geo3d.data.synthetic.hands.generate import VERSION, write_hands
+
+    folders = [Path(folder).resolve() if folder else None for folder in (wanted.skins, wanted.backgrounds)]
+    digest = hashlib.sha256(repr(folders).encode()).hexdigest()[:8] if any(folders) else "procedural"
+    folder = f"hands-v{VERSION}-{wanted.size}-{wanted.seed}-{digest}"
+
+    def write(out: Path) -> None:
+        write_hands(out, wanted.size, wanted.seed, skins=folders[0], backgrounds=folders[1], workers=wanted.workers)
 
     return _made_once(cache_folder() / GENERATED / folder, write)
 

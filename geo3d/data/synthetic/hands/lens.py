@@ -57,11 +57,11 @@ def photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:  # few pixels enlarged
         small = int(size * rng.uniform(0.35, 0.9))
         light = cv2.resize(light, (small, small), interpolation=cv2.INTER_AREA)
-    noise = rng.gamma(1.2, 0.008)
+    noise = np.float32(rng.gamma(1.2, 0.008))
     shot = rng.normal(0, 1, light.shape).astype(np.float32)
     if rng.random() < 0.5:
-        shot = blur(shot, 0.6) * 1.6  # as a camera's own noise filter leaves it
-    light = light + shot * np.float32(noise) * np.sqrt(np.maximum(light, 0) + np.float32(0.02))
+        shot = blur(shot, 0.6) * np.float32(1.6)  # as a camera's own noise filter leaves it
+    light = light + shot * noise * np.sqrt(np.maximum(light, 0) + np.float32(0.02))
     if light.shape[0] != size:
         light = cv2.resize(light, (size, size), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
     grey = light @ np.array([0.3, 0.59, 0.11], np.float32)

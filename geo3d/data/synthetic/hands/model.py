@@ -101,11 +101,18 @@ def hand_model() -> HandModel:
     fields = read_hand()
     parents = fields["kintree_table"][0].astype(int)
     corner_uv = fields["detail_uv"][fields["detail_uv_faces"]]
+    names = ("v_template", "shapedirs", "weights", "J_regressor")
+    template, shapes, weights, regressor = (np.asarray(fields[name], np.float64) for name in names)
     return HandModel(
-        *(np.asarray(fields[name], np.float64) for name in ("v_template", "shapedirs", "weights", "J_regressor")),
+        template,
+        shapes,
+        weights,
+        regressor,
         fields["f"],
         parents,
-        *(np.asarray(fields[f"detail_{name}"], np.float64) for name in ("template", "shapedirs", "weights")),
+        np.asarray(fields["detail_template"], np.float64),
+        np.asarray(fields["detail_shapedirs"], np.float64),
+        np.asarray(fields["detail_weights"], np.float64),
         fields["detail_faces"],
         fields["detail_in_hand"],
         corner_uv,

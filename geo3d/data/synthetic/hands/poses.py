@@ -69,7 +69,7 @@ def draw_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
 def _angles(kind: str, rng: np.random.Generator) -> np.ndarray:
     """[5, 5] degrees: rows thumb (flex, abduct, twist, mcp, ip), then the fingers (mcp, spread, pip, dip, unused)."""
     curls = {
-        "fist": lambda: rng.normal(0.94, 0.05) + rng.normal(0, 0.03, 4),
+        "fist": lambda: rng.normal(1.0, 0.05) + rng.normal(0, 0.02, 4),
         "spread": lambda: rng.normal(0.02, 0.04) + rng.normal(0, 0.03, 4),
         "relaxed": lambda: np.linspace(0.22, 0.36, 4) * rng.uniform(0.5, 1.4) + rng.normal(0, 0.04, 4),
         "grasp": lambda: rng.uniform(0.3, 0.7) + rng.normal(0, 0.05, 4),
@@ -102,7 +102,7 @@ def _finger_angles(kind: str, curl: np.ndarray, rng: np.random.Generator) -> np.
     out = np.zeros((4, 5))
     for column, (name, values) in enumerate({"mcp": mcp, "spread": spread, "pip": pip, "dip": dip}.items()):
         out[:, column] = values.clip(*LIMITS[name])
-    out[:, 0] = out[:, 0].clip(np.roll(out[:, 0], 1) - 60, None)  # neighbours follow each other
+    out[:, 0] = np.maximum(out[:, 0], np.roll(out[:, 0], 1) - 60)  # neighbours follow each other
     return out
 
 
@@ -115,7 +115,7 @@ def _thumb_angles(kind: str, curl: float, rng: np.random.Generator) -> np.ndarra
         "relaxed": ([0, 2, 6, 8, 10], [7, 7, 6, 7, 9]),
     }.get(kind, ([3, 0, 8, 14, 18], [15, 12, 12, 16, 24]))
     if kind in ("count", "point") and rng.random() < 0.6:  # the thumb lies over the bent fingers
-        mean = [24 * curl + 4, 4, 22, 34, 36]
+        mean = [round(24 * curl + 4), 4, 22, 34, 36]
     angles = rng.normal(mean, spread)
     return np.array([np.clip(value, *limit) for value, limit in zip(angles, THUMB_LIMITS.values(), strict=True)])
 
@@ -206,7 +206,7 @@ def intersection(joints: np.ndarray) -> np.ndarray:
     palm = _palm()
     for finger in range(5):
         gap = np.linalg.norm(spheres[:, finger, 6:, None] - palm, axis=-1)
-        total += np.maximum(0.011 + 0.8 * RADII[finger] - gap, 0).max((1, 2))
+        total += np.maximum(0.006 + 0.8 * RADII[finger] - gap, 0).max((1, 2))
     return total
 
 

@@ -152,7 +152,7 @@ def procedural_skin(rng: np.random.Generator) -> np.ndarray:
     # Creases: lines across the fingers at their joints.
     lines = np.sin(plan.fields["along"] * 2 * np.pi / rng.uniform(0.0022, 0.0032)) * 0.5 + 0.5
     colour = colour * (1 - (lines**3 * plan.fields["joint"] * rng.uniform(0.15, 0.45))[..., None])
-    blotches = sum(smooth_noise(rng, size, cells) * weight for cells, weight in ((6, 0.05), (24, 0.05), (90, 0.05)))
+    blotches = 0.05 * np.sum([smooth_noise(rng, size, cells) for cells in (6, 24, 90)], axis=0)
     colour = colour * (1 + blotches[..., None] * np.array([0.8, 1.1, 1.1]) * rng.uniform(0.5, 1.8))
     nail = _step(plan.fields["nail"], 0.35, 0.6)[..., None]
     nail_tone = base * np.array([1.12, 1.02, 1.02]) + 0.05
