@@ -45,6 +45,8 @@ demo: setup
 
 test: setup $(VENV)/.browser
 	$(BIN)/python -m pytest
+	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then \
+	  echo "and the kernels on the GPU:"; TRITON_INTERPRET=0 $(BIN)/python -m pytest tests/ops tests/models/detection; fi
 
 lint: setup
 	$(BIN)/ruff check .

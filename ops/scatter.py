@@ -317,7 +317,7 @@ def _scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tens
 def _(values, index, order, offsets):
     from geo3d.ops.cuda import scatter as cuda
 
-    return cuda.scatter_softmax(values, order, offsets)
+    return cuda.scatter_softmax(values, index, order, offsets)
 
 
 @_scatter_softmax.register_fake

@@ -31,8 +31,8 @@ def set_attention(
         float64, for checks, is computed by the plain definition, which has all scores in memory.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit, on CUDA more than 256 slots in a set, and on the CPU a row outside
-            [0, V) or in several slots.
+        ValueError: shapes, dtypes or devices that do not fit, on CUDA more than 256 slots in a set or heads of more than 128
+            channels in float32 (256 in half precision), and on the CPU a row outside [0, V) or in several slots.
     """
     query, key, value = _under_autocast(query, key, value)
     _check(query, key, value, sets, padding, heads)

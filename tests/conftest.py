@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is defined: Triton then runs them on CPU tensors
+# The one switch of where kernels run, before any is defined: in Triton's interpreter on CPU tensors, or on the GPU with "0".
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import pytest
+import torch
 from shared_folders import SAMPLES
+from triton_device import DEVICE
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(2)
+
+
+def pytest_report_header() -> str:
+    return f"Triton kernels run on {DEVICE} tensors{' in the interpreter' if DEVICE == 'cpu' else ''}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what compiles for other GPUs, unless it is asked for."""
+    if "sm_90" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("sm_90")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("sm_90")]
 
 
 @pytest.fixture(autouse=True)

@@ -7,24 +7,26 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import EXACT, on_device_of_tensors
 from geo3d.ops.reference.boxes import rectangles
 
 CHUNK = 1024  # boxes that one round of suppression decides
 WORD = 32  # boxes in a word of the bit mask
-EXACT = {"enable_fp_fusion": False}
 
 
+@on_device_of_tensors
 def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
     """As `geo3d.ops.reference.boxes.box_iou`."""
     iou = torch.empty((len(a), len(b)), dtype=torch.float64 if a.dtype == torch.float64 else torch.float32, device=a.device)
     if iou.numel() == 0:
         return iou
     rows, columns = _table(a), _table(b)
-    grid = (triton.cdiv(len(a), 16), triton.cdiv(len(b), 32))
+    grid = (triton.cdiv(len(a), 16) * triton.cdiv(len(b), 32),)  # one axis: the second has 65,535 programs at most
     _box_iou_kernel[grid](rows, columns, iou, len(a), len(b), volume, ROWS=16, COLUMNS=32, num_warps=8, **EXACT)
     return iou
 
 
+@on_device_of_tensors
 def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
     """As `geo3d.ops.reference.boxes.nms_rotated`: chunk by chunk from the best, so memory does not grow with N squared.
 
@@ -53,6 +55,7 @@ def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
     return removed == 0
 
 
+@on_device_of_tensors
 def points_in_boxes(points: Tensor, boxes: Tensor, point_batch: Tensor, box_batch: Tensor) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.boxes.points_in_boxes`; counts are sums of integers, so their order does not matter."""
     first = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
@@ -142,11 +145,13 @@ def _shared_and_sizes(a, i, count_a, in_a, b, j, count_b, in_b):
     return tl.where(apart, 0.0, tl.maximum(area, 0.0)), 4 * a_half_x * a_half_y + 4 * b_half_x * b_half_y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows", "num_columns"])
 def _box_iou_kernel(rows, columns, iou, num_rows, num_columns, VOLUME: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """One program per (block of rows, block of columns); blocks without a near pair only write zeros."""
-    i = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
-    j = (tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    program = tl.program_id(0).to(tl.int64)
+    across = tl.cdiv(num_columns, COLUMNS)
+    i = (program // across * ROWS + tl.arange(0, ROWS))[:, None]
+    j = (program % across * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     in_a, in_b = i < num_rows, j < num_columns
     near = _near(rows, i, num_rows, in_a, columns, j, num_columns, in_b)
     value = tl.zeros((ROWS, COLUMNS), tl.float64)
@@ -176,7 +181,7 @@ def _hits(table, group, i, in_i, j, in_j, count, threshold):
     return hit
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["begin", "end", "count", "words"])
 def _hits_kernel(table, group, hits, begin, end, count, threshold, words, ROWS: tl.constexpr, WORD: tl.constexpr):
     """One program per (block of rows, word of columns) of the chunk: bit k of a word is set where the row suppresses column k."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -188,7 +193,7 @@ def _hits_kernel(table, group, hits, begin, end, count, threshold, words, ROWS: 
     tl.store(hits + row * words + word, bits, begin + row < end)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["begin", "end", "words"])
 def _decide_kernel(hits, removed, begin, end, words, WORDS: tl.constexpr, WORD: tl.constexpr):
     """One program: goes through the chunk in order and adds up the words of the boxes that stay."""
     word = tl.arange(0, WORDS)
@@ -202,7 +207,7 @@ def _decide_kernel(hits, removed, begin, end, words, WORDS: tl.constexpr, WORD: 
     tl.store(removed + place, (gone[:, None] >> lane[None, :]) & 1, place < end)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["begin", "end", "count"])
 def _remove_kernel(table, group, removed, begin, end, count, threshold, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """One program per block of boxes behind the chunk: they go if a box of the chunk that stays suppresses them."""
     column = end + tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
@@ -216,7 +221,7 @@ def _remove_kernel(table, group, removed, begin, end, count, threshold, ROWS: tl
     tl.store(removed + column, gone, column < count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_points", "num_boxes"])
 def _points_in_boxes_kernel(
     points,
     table,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import on_device_of_tensors
+from geo3d.ops.cuda.scatter import scatter_plan
+from geo3d.ops.cuda.segments import segment_sum
 
+
+@on_device_of_tensors
 def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """As `geo3d.ops.reference.interpolation.weighted_rows`."""
     channels = values.shape[1]
@@ -22,20 +26,17 @@ def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return sums
 
 
+@on_device_of_tensors
 def add_weighted_rows(values: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
     """As `geo3d.ops.reference.interpolation.add_weighted_rows`; sorted first, so that the sums do not depend on the schedule."""
     channels = values.shape[1]
-    sums = values.new_zeros((count, channels))
-    if sums.numel() and rows.numel():
-        sorted_rows, order = rows.reshape(-1).sort(stable=True)
-        starts = torch.searchsorted(sorted_rows, torch.arange(count + 1, device=rows.device))
-        block_channels = min(256, triton.next_power_of_2(channels))
-        grid = (count, triton.cdiv(channels, block_channels))
-        _add_weighted_rows_kernel[grid](values, order, starts, weights, sums, channels, K=rows.shape[1], BLOCK_C=block_channels)
-    return sums
+    if values.numel() == 0 or count == 0 or rows.numel() == 0:
+        return values.new_zeros((count, channels))
+    order, offsets = scatter_plan(rows.reshape(-1), count)
+    return segment_sum(values, order, offsets, False, weights, rows.shape[1])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["Q"])
 def _weighted_rows_kernel(values, rows, weights, sums, Q, C, K: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr):
     """One program per (block of queries, block of channels)."""
     q = tl.program_id(0).to(tl.int64) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -49,17 +50,3 @@ def _weighted_rows_kernel(values, rows, weights, sums, Q, C, K: tl.constexpr, BL
         value = tl.load(values + row[:, None] * C + c[None, :], inside & (row >= 0)[:, None], other=0.0).to(total.dtype)
         total += weight[:, None] * value
     tl.store(sums + q[:, None] * C + c[None, :], total.to(sums.dtype.element_ty), inside)
-
-
-@triton.jit
-def _add_weighted_rows_kernel(values, order, starts, weights, sums, C, K: tl.constexpr, BLOCK_C: tl.constexpr):
-    """One program per (output row r, block of channels); its inputs are the places q * K + j in order[starts[r]:starts[r + 1]]."""
-    r = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    inside = c < C
-    total = tl.zeros((BLOCK_C,), tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32)
-    for place in range(tl.load(starts + r), tl.load(starts + r + 1)):
-        i = tl.load(order + place)
-        weight = tl.load(weights + i).to(total.dtype)
-        total += weight * tl.load(values + (i // K) * C + c, inside, other=0.0).to(total.dtype)
-    tl.store(sums + r * C + c, total.to(sums.dtype.element_ty), inside)

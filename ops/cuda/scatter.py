@@ -7,33 +7,36 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import on_device_of_tensors
+from geo3d.ops.cuda.segments import segment_exponential_sum, segment_max, segment_sum
 
+KEYS = (torch.int16, torch.int32)  # a sort passes over the bits of a key
+
+
+@on_device_of_tensors
 def scatter_plan(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.cpu.scatter.scatter_plan`, without a check of the range."""
-    keys, order = torch.where(index < 0, rows, index).sort(stable=True)
-    return order, torch.searchsorted(keys, torch.arange(rows + 1, device=index.device))
+    dtype = next((dtype for dtype in KEYS if rows <= torch.iinfo(dtype).max), torch.int64)
+    keys, order = torch.where(index < 0, rows, index).to(dtype).sort(stable=True)
+    return order, torch.searchsorted(keys, torch.arange(rows + 1, device=index.device, dtype=dtype))
 
 
+@on_device_of_tensors
 def scatter_sum(values: Tensor, order: Tensor, offsets: Tensor, mean: bool) -> Tensor:
     """As `geo3d.ops.cpu.segments.segment_sum`."""
-    sums = values.new_empty((len(offsets) - 1, values.shape[1]))
-    _launch(_sum_kernel, values, order, offsets, sums, MEAN=mean)
-    return sums
+    return segment_sum(values, order, offsets, mean)
 
 
+@on_device_of_tensors
 def scatter_max(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.cpu.scatter.scatter_max`."""
-    best = values.new_empty((len(offsets) - 1, values.shape[1]))
-    winner = torch.empty_like(best, dtype=torch.int64)
-    _launch(_max_kernel, values, order, offsets, best, winner, len(values), SIGN=-1 if minimum else 1, WINNER=True)
-    return best, winner
+    return segment_max(values, order, offsets, minimum, True)
 
 
+@on_device_of_tensors
 def scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
     """As `geo3d.ops.cpu.scatter.scatter_amax`."""
-    best = values.new_empty((len(offsets) - 1, values.shape[1]))
-    _launch(_max_kernel, values, order, offsets, best, order, len(values), SIGN=-1 if minimum else 1, WINNER=False)
-    return best
+    return segment_max(values, order, offsets, minimum, False)[0]
 
 
 def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
@@ -41,116 +44,40 @@ def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
     return values.new_zeros((count + 1, values.shape[1])).scatter_(0, winner, values)[:count]
 
 
+@on_device_of_tensors
 def scatter_logsumexp(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     """As `geo3d.ops.cpu.scatter.scatter_logsumexp`."""
-    result = values.new_empty((len(offsets) - 1, values.shape[1]))
-    _launch(_exponential_kernel, values, order, offsets, result, SOFTMAX=False)
-    return result
+    # infinities are left to the logarithm
+    shift = scatter_amax(values, order, offsets, False).nan_to_num(nan=torch.nan, posinf=0.0, neginf=0.0)
+    return segment_exponential_sum(values, order, offsets, shift, True)
 
 
-def scatter_softmax(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+@on_device_of_tensors
+def scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     """As `geo3d.ops.cpu.scatter.scatter_softmax`."""
-    result = torch.zeros_like(values)  # rows that are left out stay zero
-    _launch(_exponential_kernel, values, order, offsets, result, SOFTMAX=True)
-    return result
+    result = torch.empty_like(values)
+    if result.numel() and len(offsets) > 1:
+        top = scatter_amax(values, order, offsets, False)
+        total = segment_exponential_sum(values, order, offsets, top, False)
+        channels = values.shape[1]
+        block_channels = min(128, triton.next_power_of_2(channels))
+        block_rows = 1024 // block_channels
+        grid = (triton.cdiv(len(values), block_rows), triton.cdiv(channels, block_channels))
+        arguments = (values, index, top, total, result, len(values), channels)
+        _softmax_kernel[grid](*arguments, BLOCK_N=block_rows, BLOCK_C=block_channels)
+        return result
+    return result.zero_()
 
 
-def _launch(kernel, values: Tensor, order: Tensor, offsets: Tensor, *arguments, **constants) -> None:
-    rows, channels = len(offsets) - 1, values.shape[1]
-    if rows == 0 or channels == 0:
-        return
-    block_channels = min(128, triton.next_power_of_2(channels))
-    block_rows = 512 // block_channels
-    grid = (triton.cdiv(rows, block_rows), triton.cdiv(channels, block_channels))
-    kernel[grid](values, order, offsets, *arguments, rows, channels, BLOCK_M=block_rows, BLOCK_C=block_channels, **constants)
-
-
-@triton.jit
-def _sum_kernel(values, order, offsets, sums, M, C, MEAN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr):
-    """One program per (block of output rows m, block of channels); row m sums the inputs order[offsets[m]:offsets[m + 1]]."""
-    m, c, begin, count, inside = _block(offsets, M, C, BLOCK_M, BLOCK_C)
-    # sums are kept in float32 (float64 for float64), whatever the dtype of the values
-    dtype: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
-    total = tl.zeros((BLOCK_M, BLOCK_C), dtype)
-    for step in range(tl.max(count, 0)):
-        i = tl.load(order + begin + step, step < count, other=0)
-        has = inside & (step < count)[:, None]
-        total += tl.load(values + i[:, None] * C + c[None, :], has, other=0.0).to(dtype)
-    if MEAN:
-        total = total / tl.maximum(count, 1).to(dtype)[:, None]
-    tl.store(sums + m[:, None] * C + c[None, :], total.to(sums.dtype.element_ty), inside)
-
-
-@triton.jit
-def _max_kernel(
-    values,
-    order,
-    offsets,
-    best,
-    winner,
-    N,
-    M,
-    C,
-    SIGN: tl.constexpr,
-    WINNER: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
-    """One program per (block of output rows m, block of channels): the largest SIGN * value, NaN larger than all, and its input row."""
-    m, c, begin, count, inside = _block(offsets, M, C, BLOCK_M, BLOCK_C)
-    dtype: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
-    top = tl.zeros((BLOCK_M, BLOCK_C), dtype)
-    arg = tl.zeros((BLOCK_M, BLOCK_C), tl.int64) + N
-    for step in range(tl.max(count, 0)):
-        i = tl.load(order + begin + step, step < count, other=0)
-        has = inside & (step < count)[:, None]
-        value = SIGN * tl.load(values + i[:, None] * C + c[None, :], has, other=0.0).to(dtype)
-        is_better = (step == 0) | (value > top) | ((value != value) & (top == top))
-        top = tl.where(has & is_better, value, top)
-        arg = tl.where(has & is_better, i[:, None], arg)
-    tl.store(best + m[:, None] * C + c[None, :], (SIGN * top).to(best.dtype.element_ty), inside)
-    if WINNER:
-        tl.store(winner + m[:, None] * C + c[None, :], arg, inside)
-
-
-@triton.jit
-def _exponential_kernel(
-    values, order, offsets, result, M, C, SOFTMAX: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr
-):
-    """One program per (block of output rows m, block of channels): log-sum-exp [M, C], or softmax [N, C] of the inputs of row m."""
-    m, c, begin, count, inside = _block(offsets, M, C, BLOCK_M, BLOCK_C)
-    dtype: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
-    top = tl.full((BLOCK_M, BLOCK_C), float("-inf"), dtype)
-    longest = tl.max(count, 0)
-    for step in range(longest):
-        i = tl.load(order + begin + step, step < count, other=0)
-        has = inside & (step < count)[:, None]
-        value = tl.load(values + i[:, None] * C + c[None, :], has, other=float("-inf")).to(dtype)
-        top = tl.where((value > top) | (value != value), value, top)
-    if not SOFTMAX:  # infinities are left to the logarithm
-        top = tl.where((top == float("inf")) | (top == float("-inf")), 0.0, top)
-    total = tl.zeros((BLOCK_M, BLOCK_C), dtype)
-    for step in range(longest):
-        i = tl.load(order + begin + step, step < count, other=0)
-        has = inside & (step < count)[:, None]
-        value = tl.load(values + i[:, None] * C + c[None, :], has, other=0.0).to(dtype)
-        total += tl.where(has, tl.exp(value - top), 0.0)
-    if SOFTMAX:
-        for step in range(longest):
-            i = tl.load(order + begin + step, step < count, other=0)
-            has = inside & (step < count)[:, None]
-            address = i[:, None] * C + c[None, :]
-            value = tl.load(values + address, has, other=0.0).to(dtype)
-            tl.store(result + address, (tl.exp(value - top) / total).to(result.dtype.element_ty), has)
-    else:
-        tl.store(result + m[:, None] * C + c[None, :], (tl.log(total) + top).to(result.dtype.element_ty), inside)
-
-
-@triton.jit
-def _block(offsets, M, C, BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr):
-    """Rows m and channels c of this program, where the inputs of each row begin, how many there are, and what is inside [M, C]."""
-    m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+@triton.jit(do_not_specialize=["N"])
+def _softmax_kernel(values, index, top, total, result, N, C, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr):
+    """One program per (block of input rows, block of channels); rows that are left out are zero."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    begin = tl.load(offsets + m, m < M, other=0)
-    count = tl.load(offsets + m + 1, m < M, other=0) - begin
-    return m, c, begin, count, (m < M)[:, None] & (c < C)[None, :]
+    m = tl.load(index + i, i < N, other=-1)
+    inside = (i < N)[:, None] & (c < C)[None, :]
+    has = inside & (m >= 0)[:, None]
+    source, target = m[:, None] * C + c[None, :], i[:, None] * C + c[None, :]
+    sums = tl.load(total + source, has, other=1.0)
+    value = tl.load(values + target, has, other=0.0).to(sums.dtype) - tl.load(top + source, has, other=0.0).to(sums.dtype)
+    tl.store(result + target, tl.where(has, tl.exp(value) / sums, 0.0).to(result.dtype.element_ty), inside)

@@ -9,12 +9,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import on_device_of_tensors
 from geo3d.ops.reference import sparse_conv as reference
 
 BLOCK_ROWS = 64
 PROGRAMS = 512  # that fill a GPU: the rows of a weight gradient are cut into parts until there are so many
 
 
+@on_device_of_tensors
 def sparse_conv_tables(
     coords: Tensor,
     out_coords: Tensor,
@@ -41,6 +43,7 @@ def sparse_conv_tables(
     return sources, targets
 
 
+@on_device_of_tensors
 def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32. Float64 is left to torch."""
     if features.dtype == torch.float64:
@@ -57,6 +60,7 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
     return out
 
 
+@on_device_of_tensors
 def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> Tensor:
     """As `geo3d.ops.reference.sparse_conv.sparse_conv_weight_grad`; sums in float32. Float64 is left to torch."""
     if features.dtype == torch.float64:
@@ -86,7 +90,7 @@ def _precision() -> str:
     return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "M", "halvings"])
 def _tables_kernel(
     coords,
     cells,
@@ -146,7 +150,7 @@ def _meet(address, mask, k, shape, up, down, shift, step):
     return place, (numerator >= 0) & (place * down == numerator) & (place < shape)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _conv_kernel(
     features,
     weight,
@@ -182,7 +186,7 @@ def _conv_kernel(
     tl.store(out + m[:, None] * D + d[None, :], total.to(out.dtype.element_ty), (m < M)[:, None] & (d < D)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "part_rows"])
 def _weight_grad_kernel(
     features,
     grad,

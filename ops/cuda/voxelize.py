@@ -7,9 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import on_device_of_tensors
 from geo3d.ops.reference.voxelize import hard_voxels_of_keys, voxels_of_keys
 
 
+@on_device_of_tensors
 def voxelize(
     points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int], batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -17,6 +19,7 @@ def voxelize(
     return voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid)
 
 
+@on_device_of_tensors
 def voxelize_hard(
     points: Tensor,
     batch: Tensor,
@@ -31,6 +34,7 @@ def voxelize_hard(
     return hard_voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid, max_points, max_voxels)
 
 
+@on_device_of_tensors
 def keys_of_points(points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int]) -> Tensor:
     """As `geo3d.ops.reference.voxelize.keys_of_points`."""
     keys = torch.empty(len(points), dtype=torch.int64, device=points.device)
@@ -41,7 +45,7 @@ def keys_of_points(points: Tensor, batch: Tensor, voxel_size: list[float], range
     return keys
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def _keys_kernel(points, batch, keys, N, D, x0, y0, z0, sx, sy, sz, nx, ny, nz, BATCHED: tl.constexpr, BLOCK: tl.constexpr):
     """One program per block of points."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

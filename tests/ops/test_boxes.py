@@ -7,11 +7,14 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops import boxes as ops
 from geo3d.ops.cpu import boxes as cpu
-from geo3d.ops.cuda import boxes as cuda
+from geo3d.ops.cuda import boxes as triton_boxes
 from geo3d.ops.reference import boxes as reference
+
+cuda = OnDevice(triton_boxes)
 
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
 SIZES = {"none": (0, 0), "no_rows": (0, 3), "no_columns": (3, 0), "one": (1, 1), "odd": (37, 21)}
@@ -172,7 +175,7 @@ def test_nms_equals_reference(name, count, threshold):
 
 
 def test_nms_in_several_chunks(monkeypatch):
-    monkeypatch.setattr(cuda, "CHUNK", 32)
+    monkeypatch.setattr(triton_boxes, "CHUNK", 32)
     boxes, group = random_boxes(75), torch.arange(75) // 50
     assert torch.equal(cuda.nms_rotated(boxes, group, 0.2), reference.nms_rotated(boxes, group, 0.2))
 
@@ -292,7 +295,7 @@ def test_bad_arguments(call, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu():
     a, b, scores, points = random_boxes(3000, 60), random_boxes(500, 60, seed=1), torch.rand(3000), lattice_points(4000)
     for volume in (False, True):

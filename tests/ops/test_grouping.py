@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d import ops
 from geo3d.ops.cpu import grouping as cpu
-from geo3d.ops.cuda import grouping as cuda
+from geo3d.ops.cuda import grouping as triton_grouping
 from geo3d.ops.reference import grouping as reference
+
+cuda = OnDevice(triton_grouping)
 
 CASES = {"no_rows": (4, 3, 0), "one": (1, 1, 1), "odd": (37, 5, 91), "wide": (9, 300, 20), "no_values": (0, 4, 6)}  # R, C, M
 GATHER = {"cpu": cpu.gather_rows, "triton": cuda.gather_rows}
@@ -91,7 +94,7 @@ def test_bad_arguments(values, indices, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(case):
     values, rows = case
     gathered = torch.ops.geo3d.gather_rows(values.cuda(), rows.cuda())

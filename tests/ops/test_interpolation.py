@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from point_clouds import CASES, make_clouds
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops.cpu import interpolation as cpu
-from geo3d.ops.cuda import interpolation as cuda
+from geo3d.ops.cuda import interpolation as triton_interpolation
 from geo3d.ops.interpolation import interpolate, three_interpolate
 from geo3d.ops.neighbors import knn
 from geo3d.ops.reference import interpolation as reference
 from geo3d.ops.reference import neighbors
+
+cuda = OnDevice(triton_interpolation)
 
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
 
@@ -123,7 +126,7 @@ def test_bad_arguments():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(case):
     values, rows, weights = case
     on_cuda = torch.ops.geo3d.weighted_rows(values.cuda(), rows.cuda(), weights.cuda())

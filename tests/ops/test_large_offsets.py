@@ -8,20 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from triton_device import OnDevice
 
 from geo3d.ops.cpu import grouping as cpu_grouping
 from geo3d.ops.cpu import interpolation as cpu_interpolation
 from geo3d.ops.cpu import scatter as cpu_scatter
 from geo3d.ops.cpu import segments as cpu_segments
 from geo3d.ops.cpu import sparse_conv as cpu_sparse_conv
-from geo3d.ops.cuda import grouping as cuda_grouping
-from geo3d.ops.cuda import interpolation as cuda_interpolation
-from geo3d.ops.cuda import scatter as cuda_scatter
-from geo3d.ops.cuda import sparse_conv as cuda_sparse_conv
+from geo3d.ops.cuda import grouping as triton_grouping
+from geo3d.ops.cuda import interpolation as triton_interpolation
+from geo3d.ops.cuda import scatter as triton_scatter
+from geo3d.ops.cuda import sparse_conv as triton_sparse_conv
+
+cuda_grouping = OnDevice(triton_grouping)
+cuda_interpolation = OnDevice(triton_interpolation)
+cuda_scatter = OnDevice(triton_scatter)
+cuda_sparse_conv = OnDevice(triton_sparse_conv)
 
 CHANNELS = 4096
 ROWS = 2**31 // CHANNELS + 8
-KERNELS = Path(cuda_scatter.__file__).parent
+KERNELS = Path(triton_scatter.__file__).parent
 
 
 @pytest.fixture

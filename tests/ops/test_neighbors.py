@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from point_clouds import CASES, LARGE_CLOUDS, large_cloud, make_clouds
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d import ops
 from geo3d.ops.cpu import neighbors as cpu
-from geo3d.ops.cuda import neighbors as cuda
+from geo3d.ops.cuda import neighbors as triton_neighbors
+from geo3d.ops.cuda.clouds import along_a_curve
 from geo3d.ops.neighbors import ball_query
 from geo3d.ops.reference import neighbors as reference
+
+cuda = OnDevice(triton_neighbors)
 
 IMPLEMENTATIONS = {"cpu": cpu.knn, "triton": cuda.knn}
 BALLS = {"cpu": cpu.ball_query, "triton": cuda.ball_query}
@@ -218,8 +222,32 @@ def test_bad_ball_arguments(arguments, options, message):
         ball_query(*arguments, **options)
 
 
+@pytest.mark.parametrize("counts", [(60, 0, 40), (1,)], ids=str)
+def test_blocks_along_a_curve_equal_reference(monkeypatch, counts):
+    """Clouds that are sorted into blocks with bounds, most of which a program passes over."""
+    monkeypatch.setattr(triton_neighbors, "SMALL", 0)
+    monkeypatch.setattr(triton_neighbors, "TILE", 16)
+    query, points = make_clouds(tuple(-(-count // 3) for count in counts), seed=1), make_clouds(counts, seed=2)
+    case = (query.points, points.points, query.begin, query.end, points.begin, points.end)
+    limit = torch.full((1,), 0.5)
+    for found, expected in zip(cuda.knn(*case, 5), reference.knn(*case, 5), strict=True):
+        assert torch.equal(found, expected)
+    for found, expected in zip(cuda.ball_query(*case, limit, 3), reference.ball_query(*case, limit, 3), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_curve_keeps_clouds_and_padding_in_place():
+    points, begin, end = torch.randn(50, 3), torch.tensor([0, 20, 40]), torch.tensor([13, 20, 47])
+    points[13:20] = torch.nan  # padding may be anything
+    order = along_a_curve(points, begin, end)
+    for low, high in ((0, 13), (13, 20), (20, 40), (40, 47), (47, 50)):
+        assert order[low:high].sort().values.tolist() == list(range(low, high))
+    steps = [(points[rows][1:] - points[rows][:-1]).norm(dim=1).sum() for rows in (order[:13], torch.arange(13))]
+    assert steps[0] < steps[1]
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(case):
     rows, distances = torch.ops.geo3d.knn(*(a.cuda() for a in case), 5)
     expected_rows, expected_distances = torch.ops.geo3d.knn(*case, 5)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from point_clouds import CASES, LARGE_CLOUDS, Clouds, large_cloud, make_clouds
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d import ops
 from geo3d.ops.cpu import sampling as cpu
-from geo3d.ops.cuda import sampling as cuda
+from geo3d.ops.cuda import sampling as triton_sampling
 from geo3d.ops.reference import sampling as reference
+
+cuda = OnDevice(triton_sampling)
 
 IMPLEMENTATIONS = {"cpu": cpu.farthest_point_sample, "triton": cuda.farthest_point_sample}
 
@@ -116,8 +119,16 @@ def test_padding_may_be_anything():
     assert sorted(ops.farthest_point_sample(points, 3, lengths=torch.tensor([3]))[0].tolist()) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("cuda_ties", [False, True], ids=["lowest", "cuda"])
+def test_a_launch_for_each_pick_equals_reference(monkeypatch, cuda_ties, clouds):
+    monkeypatch.setattr(triton_sampling, "SMALL", 0)
+    monkeypatch.setattr(triton_sampling, "PARTS", 4)
+    arguments = (clouds.points, clouds.begin, clouds.end, (clouds.end - clouds.begin) // 2, 9, cuda_ties)
+    assert torch.equal(cuda.farthest_point_sample(*arguments), reference.farthest_point_sample(*arguments))
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(clouds):
     start = torch.zeros_like(clouds.begin)
     arguments = (clouds.points, clouds.begin, clouds.end, start, 9)

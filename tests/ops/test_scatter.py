@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from triton_device import IS_INTERPRETED, NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops import scatter
 from geo3d.ops.cpu import scatter as cpu
 from geo3d.ops.cpu import segments
-from geo3d.ops.cuda import scatter as cuda
+from geo3d.ops.cuda import scatter as triton_scatter
+from geo3d.ops.cuda import segments as triton_segments
 from geo3d.ops.reference import scatter as reference
+
+cuda = OnDevice(triton_scatter)
+cuda_segments = OnDevice(triton_segments)
 
 # the logarithm of an empty sum is meant to be minus infinity; Triton's interpreter computes it with numpy, which warns
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log")
@@ -38,7 +43,7 @@ IMPLEMENTATIONS = {  # each takes values and a plan
     "triton_min": lambda v, p: cuda.scatter_max(v, p.order, p.offsets, True),
     "triton_amax": lambda v, p: cuda.scatter_amax(v, p.order, p.offsets, False),
     "triton_amin": lambda v, p: cuda.scatter_amax(v, p.order, p.offsets, True),
-    "triton_softmax": lambda v, p: cuda.scatter_softmax(v, p.order, p.offsets),
+    "triton_softmax": lambda v, p: cuda.scatter_softmax(v, *p),
     "triton_logsumexp": lambda v, p: cuda.scatter_logsumexp(v, p.order, p.offsets),
 }
 EXACT = {"rtol": 0, "atol": 0}
@@ -249,8 +254,56 @@ def test_bad_arguments(values, index, rows, message):
         scatter.scatter_sum(values, index, rows)
 
 
+@pytest.mark.parametrize("lengths", [(40, 1, 0, 9, 33, 8), (100,), (3, 64, 2, 16, 5)], ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_long_segments_in_parts(monkeypatch, reduction, lengths):
+    """Segments of more rows than a program goes through, between short ones, with ties and NaN across the parts."""
+    monkeypatch.setattr(triton_segments, "CHUNK", 8)
+    monkeypatch.setattr(triton_segments, "ROWS", 4)
+    index = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))[torch.randperm(sum(lengths))]
+    index[0] = -1
+    values = torch.randint(-9, 9, (len(index), 3)).float()
+    if reduction in ("max", "min", "amax", "amin"):
+        values[:, 2] = torch.where(torch.rand(len(index)) < 0.1, torch.nan, values[:, 2])
+    result = IMPLEMENTATIONS[f"triton_{reduction}"](values, scatter.scatter_plan(index, len(lengths)))
+    exact = EXACT if reduction in ("sum", "max", "min", "amax", "amin") else {}
+    expected = definition(reduction)(values, index, len(lengths))
+    torch.testing.assert_close(result, expected, equal_nan=True, **exact)
+
+
+@pytest.mark.skipif(not IS_INTERPRETED, reason="counts the rounds of loops in the interpreter")
+def test_no_program_goes_through_a_whole_large_segment(monkeypatch):
+    """160,000 rows into 4: no loop of a kernel is longer than a part, or than the number of parts of a segment."""
+    rounds = -(-40_000 // triton_segments.CHUNK) + triton_segments.CHUNK
+    assert rounds < 1000
+    longest = []
+
+    def counting(*arguments):
+        longest.append(len(range(*(int(value) for value in arguments))))
+        return range(*(int(value) for value in arguments))
+
+    for kernel in (triton_segments._parts_kernel, triton_segments._segments_kernel):
+        monkeypatch.setitem(kernel.fn.__globals__, "range", counting)
+    index = torch.arange(6000) // 3000
+    plan = scatter.scatter_plan(index, 2)
+    assert cuda_segments.segment_sum(torch.ones(6000, 2), plan.order, plan.offsets).tolist() == [[3000, 3000]] * 2
+    assert 0 < max(longest, default=0) <= triton_segments.CHUNK
+
+
+@pytest.mark.parametrize("rows", [5, 40_000, 3 * 10**9], ids=str)
+def test_plans_sort_keys_as_short_as_the_rows_allow(monkeypatch, rows):
+    sorts, sort = [], torch.Tensor.sort
+    monkeypatch.setattr(torch.Tensor, "sort", lambda keys, **options: sorts.append(keys.dtype) or sort(keys, **options))
+    monkeypatch.setattr(torch, "searchsorted", lambda keys, places: places)
+    monkeypatch.setattr(torch, "arange", lambda end, **options: torch.empty(0, dtype=options["dtype"]))
+    index = torch.tensor([3, -1, 0, 3])
+    order, offsets = triton_scatter.scatter_plan(index, rows)
+    assert order.tolist() == [2, 0, 3, 1]
+    assert sorts == [offsets.dtype] == [{5: torch.int16, 40_000: torch.int32}.get(rows, torch.int64)]
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_cuda_equals_cpu(reduction, case):
     values, index, rows = case

@@ -7,12 +7,15 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops.cpu import set_attention as cpu
-from geo3d.ops.cuda import set_attention as cuda
+from geo3d.ops.cuda import set_attention as triton_set_attention
 from geo3d.ops.reference import set_attention as reference
 from geo3d.ops.set_attention import set_attention
 from geo3d.ops.windows import set_partition
+
+cuda = OnDevice(triton_set_attention)
 
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
 CASES = {  # rows, channels, heads, rows of each window, set size
@@ -217,8 +220,28 @@ def test_sets_too_large_for_a_tile():
         cuda.set_attention(*[torch.rand(300, 4)] * 3, sets, padding, 1, 0.5)
 
 
+def test_three_products_of_tf32_are_as_exact_as_float32():
+    """What `input_precision="tf32x3"` computes, with 10 bits of mantissa a factor; the interpreter multiplies in float32."""
+
+    def rounded(x):
+        return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+    def product(a, b):
+        (high_a, low_a), (high_b, low_b) = ((rounded(x), rounded(x - rounded(x))) for x in (a, b))
+        return low_a @ high_b + high_a @ low_b + high_a @ high_b
+
+    errors = {"tf32": [], "tf32x3": [], "float32": []}
+    for _ in range(20):
+        a, b = torch.randn(36, 24), torch.randn(24, 36)
+        exact = a.double() @ b.double()
+        for name, result in (("tf32", rounded(a) @ rounded(b)), ("tf32x3", product(a, b)), ("float32", a @ b)):
+            errors[name].append((result - exact).abs().max())
+    worst = {name: max(values) for name, values in errors.items()}
+    assert worst["tf32x3"] < 2 * worst["float32"] < 0.01 * worst["tf32"]
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_cuda_equals_cpu(dtype, case):
     *tensors, sets, padding, heads = case

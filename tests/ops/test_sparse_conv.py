@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops.cpu import sparse_conv as cpu
-from geo3d.ops.cuda import sparse_conv as cuda
+from geo3d.ops.cuda import sparse_conv as triton_sparse_conv
 from geo3d.ops.reference import sparse_conv as reference
 from geo3d.ops.sparse_conv import (
     SparseTensor,
@@ -18,6 +19,8 @@ from geo3d.ops.sparse_conv import (
     submanifold_conv_plan,
 )
 from geo3d.ops.voxelize import voxelize
+
+cuda = OnDevice(triton_sparse_conv)
 
 SHAPE, BATCH = (7, 5, 6), 3  # x, y, z
 CASES = {"no_voxels": 0, "one_voxel": 1, "few": 9, "many": 150, "full": 10_000}  # draws of a cell; the last takes them all
@@ -433,7 +436,7 @@ def test_real_sweep_equals_spconv(spconv, samples):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_cuda_equals_cpu(dtype, coords):
     features, weight, bias, results = (

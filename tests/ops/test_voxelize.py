@@ -7,12 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops.cpu import voxelize as cpu
-from geo3d.ops.cuda import voxelize as cuda
+from geo3d.ops.cuda import voxelize as triton_voxelize
 from geo3d.ops.grouping import gather
 from geo3d.ops.reference import voxelize as reference
 from geo3d.ops.voxelize import grid_shape, voxel_features, voxelize, voxelize_hard
+
+cuda = OnDevice(triton_voxelize)
 
 SIZE, RANGE, GRID = [0.5, 0.25, 1.0], [-2.0, -1.0, -1.0, 2.0, 1.0, 3.0], [8, 8, 4]
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
@@ -251,7 +254,7 @@ def test_unknown_reduction():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(sweep):
     points, _, _, size, bounds = sweep
     for ours, expected in zip(voxelize(points.cuda(), size, bounds), voxelize(points, size, bounds), strict=True):

@@ -9,11 +9,14 @@ import pytest
 import torch
 from shared_folders import PARITY
 from torch import Tensor
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops import windows as ops
 from geo3d.ops.cpu import windows as cpu
-from geo3d.ops.cuda import windows as cuda
+from geo3d.ops.cuda import windows as triton_windows
 from geo3d.ops.reference import windows as reference
+
+cuda = OnDevice(triton_windows)
 
 IMPLEMENTATIONS = {"cpu": cpu, "cuda_in_torch": cuda}  # the latter is torch throughout and runs on any device
 CASES = {  # voxels, grid, window, shift, set size, stride
@@ -195,7 +198,7 @@ def test_bad_arguments(call, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 @pytest.mark.parametrize("case", CASES)
 def test_cuda_equals_cpu(case):
     count, shape, window, shift, set_size, stride = CASES[case]
