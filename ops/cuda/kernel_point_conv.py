@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.launch import on_device_of_tensors
 from geo3d.ops.cuda.scatter import scatter_plan, scatter_sum
 
 CHUNK = 256 * 2**20  # bytes of sums at a time
 
 
+@on_device_of_tensors
 def kernel_point_conv(
     features: Tensor, points: Tensor, centers: Tensor, indices: Tensor, kernel_points: Tensor, sigma: float, weight: Tensor
 ) -> Tensor:
@@ -30,6 +31,7 @@ def kernel_point_conv(
     return mixed.to(features.dtype)
 
 
+@on_device_of_tensors
 def weight_grad(
     grad: Tensor, features: Tensor, points: Tensor, centers: Tensor, indices: Tensor, kernel_points: Tensor, sigma: float
 ) -> Tensor:
@@ -43,6 +45,7 @@ def weight_grad(
     return total.view(-1, size, channels).to(grad.dtype)
 
 
+@on_device_of_tensors
 def features_grad(
     grad: Tensor, points: Tensor, centers: Tensor, indices: Tensor, kernel_points: Tensor, sigma: float, weight: Tensor
 ) -> Tensor:
@@ -109,25 +112,24 @@ def _launch(
     count, most = indices.shape[1:]
     size = kernel_points.shape[1]
     kernels = kernel_points[anchors]
-    with torch.cuda.device_of(out):
-        kernel[(len(kernels) * count,)](
-            source,
-            points[entry],
-            centers[entry],
-            indices[entry],
-            kernels,
-            out,
-            1 / sigma,
-            points.shape[1],
-            count,
-            most,
-            len(kernels),
-            size,
-            channels,
-            BLOCK_N=16,
-            BLOCK_K=max(16, triton.next_power_of_2(size)),
-            BLOCK_C=max(16, min(64, triton.next_power_of_2(channels))),
-        )
+    kernel[(len(kernels) * count,)](
+        source,
+        points[entry],
+        centers[entry],
+        indices[entry],
+        kernels,
+        out,
+        1 / sigma,
+        points.shape[1],
+        count,
+        most,
+        len(kernels),
+        size,
+        channels,
+        BLOCK_N=16,
+        BLOCK_K=max(16, triton.next_power_of_2(size)),
+        BLOCK_C=max(16, min(64, triton.next_power_of_2(channels))),
+    )
 
 
 @triton.jit(do_not_specialize=["scale", "N", "M", "neighbors", "A"])

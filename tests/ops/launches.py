@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 from triton.runtime.jit import KernelInterface
 
-from geo3d.ops.cuda import boxes, grouping, interpolation, neighbors, sampling, scatter, set_attention, sparse_conv, voxelize
+from geo3d.ops.cuda import (
+    boxes,
+    grouping,
+    interpolation,
+    kernel_point_conv,
+    neighbors,
+    sampling,
+    scatter,
+    set_attention,
+    sparse_conv,
+    voxelize,
+)
 
 HALF = (torch.float32, torch.float16, torch.bfloat16)
 EVERY = (*HALF, torch.float64)
@@ -107,6 +118,17 @@ def _sparse_conv(channels: int, out_channels: int) -> Callable:
     return call
 
 
+def _kernel_point_conv(rows: int, dtype: torch.dtype) -> None:
+    anchors, kernel, neighbors, channels, outputs = 4, 24, 33, 32, 32
+    points, indices = torch.zeros(1, rows, 3), torch.zeros(1, rows, neighbors, dtype=torch.int64)
+    geometry = (points, points, indices, torch.zeros(anchors, kernel, 3), 0.5)
+    features = torch.zeros(1, anchors, rows, channels, dtype=dtype)
+    weight, grad = torch.zeros(outputs, kernel, channels, dtype=dtype), torch.zeros(1, anchors, rows, outputs, dtype=dtype)
+    kernel_point_conv.kernel_point_conv(features, *geometry, weight)
+    kernel_point_conv.weight_grad(grad, features, *geometry)
+    kernel_point_conv.features_grad(grad, *geometry, weight)
+
+
 def _voxelize(batched: bool) -> Callable:
     def call(rows: int, dtype: torch.dtype) -> None:
         batch = torch.zeros(rows if batched else 0, dtype=torch.int64)
@@ -149,6 +171,7 @@ LAUNCHES = {
     "farthest points of large clouds, ties of CUDA": Launch(_farthest_points(1, True, 40_000)),
     "sparse_conv": Launch(_sparse_conv(64, 64), EVERY),
     "sparse_conv, odd channels": Launch(_sparse_conv(4, 33)),
+    "kernel_point_conv": Launch(_kernel_point_conv),
     "voxelize": Launch(_voxelize(False), most=500_000_000),
     "voxelize a batch": Launch(_voxelize(True), most=500_000_000),
     "box_iou": Launch(_box_iou, EXACT, 10_000_000),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops import ball_query, kernel_point_conv
 from geo3d.ops.cpu import kernel_point_conv as cpu
-from geo3d.ops.cuda import kernel_point_conv as cuda
+from geo3d.ops.cuda import kernel_point_conv as triton_kernel_point_conv
 from geo3d.ops.reference import kernel_point_conv as reference
+
+cuda = OnDevice(triton_kernel_point_conv)
 
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
 CASES = {  # batch, anchors, points, centres, neighbours, kernel points, channels, outputs
@@ -44,7 +47,9 @@ def case(request):
 @pytest.mark.parametrize("chunk", [1, 8 * 2**20])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_equals_reference(name, case, chunk, monkeypatch):
-    monkeypatch.setattr(IMPLEMENTATIONS[name], "CHUNK", chunk)  # bytes: how the work is cut must not matter
+    monkeypatch.setattr(
+        cpu if name == "cpu" else triton_kernel_point_conv, "CHUNK", chunk
+    )  # bytes: how the work is cut must not matter
     features, *geometry, weight = case
     leaves = [features.clone().requires_grad_(), weight.clone().requires_grad_()]
     expected = reference.kernel_point_conv(leaves[0], *geometry, leaves[1])
@@ -169,7 +174,7 @@ def test_bad_arguments(changes, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(NO_GPU, reason=NO_GPU_REASON)
 def test_cuda_equals_cpu(case):
     results = []
     for device in ("cuda", "cpu"):
