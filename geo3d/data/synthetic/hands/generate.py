@@ -26,7 +26,7 @@ from geo3d.data.synthetic.hands.scene import Materials, make_picture
 EVALUATION_SHARE = 10  # one picture in so many is for evaluation
 LISTS = ("K", "xyz", "verts", "mano", "scale")
 DECIMALS = {"K": 4, "xyz": 6, "verts": 6, "mano": 6, "scale": 6}
-VERSION = 1  # raised when the same seed gives other pictures; part of the name of the cached data
+VERSION = 2  # raised when the same seed gives other pictures; part of the name of the cached data
 
 _materials: Materials | None = None  # of a worker process
 

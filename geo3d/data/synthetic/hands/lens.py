@@ -7,19 +7,22 @@ import numpy as np
 from geo3d.data.synthetic.rasterizer import encode_srgb
 
 
-def expose(light: np.ndarray, subject: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light scaled as a camera would, by what the subject [N, 3] sends and more or less than that; soft or hard in the highlights."""
+def expose(light: np.ndarray, subject: np.ndarray, colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light scaled as a camera would, by what the subject [N, 3] sends and more or less than that; soft or hard in the highlights.
+
+    White balance takes most of the colour [3] of the lamps away.
+    """
     level = np.log(subject.mean() + 1e-4) * 0.75  # dark skin comes out darker, but not as much as it is
     target = np.log(0.27) * 0.75 + rng.normal(0, 0.3) - 0.1
     if rng.random() < 0.08:
         target += rng.uniform(0.5, 1.1)  # over-exposed
-    gains = np.exp(rng.normal(0, 0.05, 3)) * np.exp(target - level)
+    gains = colour ** -rng.uniform(0.5, 1.0) * np.exp(rng.normal(0, 0.04, 3)) * np.exp(target - level)
     out = light * gains.astype(np.float32)
     if rng.random() < 0.6:  # a shoulder, as phones have
         knee = np.float32(rng.uniform(0.4, 0.8))
         over = np.maximum(out - knee, 0)
         out = np.where(out > knee, knee + (1 - knee) * over / (over + (1 - knee)), out)
-    contrast = np.float32(np.exp(rng.normal(0.05, 0.15)))
+    contrast = np.float32(np.exp(rng.normal(0.0, 0.13)))
     pivot = np.float32(0.2)
     result: np.ndarray = pivot * (np.maximum(out, 0) / pivot) ** contrast
     return result
@@ -65,7 +68,7 @@ def photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if light.shape[0] != size:
         light = cv2.resize(light, (size, size), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
     grey = light @ np.array([0.3, 0.59, 0.11], np.float32)
-    saturation = np.float32(np.clip(rng.normal(1.0, 0.18), 0, 1.5)) if rng.random() > 0.02 else np.float32(0)
+    saturation = np.float32(np.clip(rng.normal(0.9, 0.16), 0, 1.25)) if rng.random() > 0.02 else np.float32(0)
     return encode_srgb(grey[..., None] + (light - grey[..., None]) * saturation)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geo3d.data.synthetic.shading import Light
+from geo3d.data.synthetic.shading import Light, even_directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +17,12 @@ class Lighting:
     Attributes:
         suns: with shadows.
         radiance: unit directions [D, 3] to colours [D, 3] of the light from around.
+        colour: [3] of all the light together, what a camera's white balance goes by.
     """
 
     suns: list[Light]
     radiance: Callable[[np.ndarray], np.ndarray]
+    colour: np.ndarray
 
 
 def draw_lighting(rng: np.random.Generator) -> Lighting:
@@ -43,7 +45,9 @@ def draw_lighting(rng: np.random.Generator) -> Lighting:
     if rng.random() < 0.3:
         side = rng.normal(0, 1, 3) + [0, -0.4, 0]
         suns.append(_light(side, temperature(rng.normal(0, 0.8)) * strength * rng.uniform(0.1, 0.7), rng.uniform(0.01, 0.08)))
-    return Lighting(suns, _surroundings(rng, temperature(rng.normal(-0.15, 0.5))))
+    radiance = _surroundings(rng, temperature(rng.normal(-0.1, 0.45)))
+    total = radiance(even_directions(24)).mean(0) + 0.4 * sum((np.array(sun.colour) for sun in suns), np.zeros(3))
+    return Lighting(suns, radiance, total / total.mean())
 
 
 def _light(direction: np.ndarray, colour: np.ndarray, softness: float) -> Light:

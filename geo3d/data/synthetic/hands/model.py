@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from geo3d.body.hands import TIP_VERTICES, keypoints, read_hand
 
 FOREARM = 16  # the joint after MANO's that bends the other way at the wrist, in pictures only
+UPPER_ARM = 0.4  # metres that the arm goes on beyond the packaged mesh, straight: pictures show no stump
 # Where a finger starts in MANO's order of joints; thumb first, as people count.
 FINGER_ROOTS = {"thumb": 13, "index": 1, "middle": 4, "ring": 10, "little": 7}
 
@@ -100,6 +101,7 @@ def hand_model() -> HandModel:
     """The packaged hand, read once."""
     fields = read_hand()
     parents = fields["kintree_table"][0].astype(int)
+    _lengthen_arm(fields)
     corner_uv = fields["detail_uv"][fields["detail_uv_faces"]]
     names = ("v_template", "shapedirs", "weights", "J_regressor")
     template, shapes, weights, regressor = (np.asarray(fields[name], np.float64) for name in names)
@@ -117,3 +119,26 @@ def hand_model() -> HandModel:
         fields["detail_in_hand"],
         corner_uv,
     )
+
+
+def _lengthen_arm(fields: dict[str, np.ndarray]) -> None:
+    """Pull the open end of the forearm out, its colour with it."""
+    faces, uv_faces = fields["detail_faces"], fields["detail_uv_faces"]
+    edges = {(int(row[i]), int(row[(i + 1) % 3])): (face, i) for face, row in enumerate(faces) for i in range(3)}
+    border = [(edge, place) for edge, place in edges.items() if edge[::-1] not in edges]
+    ring = sorted({vertex for edge, _ in border for vertex in edge})
+    template = fields["detail_template"]
+    arm = template[fields["detail_weights"][:, FOREARM] > 0.9]
+    direction = template[ring].mean(0) - arm.mean(0)
+    copies = {vertex: len(template) + number for number, vertex in enumerate(ring)}
+    more, more_uv = [], []
+    for (first, second), (face, corner) in border:
+        uv_first, uv_second = uv_faces[face, corner], uv_faces[face, (corner + 1) % 3]
+        more += [(second, first, copies[first]), (second, copies[first], copies[second])]
+        more_uv += [(uv_second, uv_first, uv_first), (uv_second, uv_first, uv_second)]
+    fields["detail_faces"] = np.concatenate([faces, np.array(more, faces.dtype)])
+    fields["detail_uv_faces"] = np.concatenate([uv_faces, np.array(more_uv, uv_faces.dtype)])
+    pulled = template[ring] + direction / np.linalg.norm(direction) * UPPER_ARM
+    fields["detail_template"] = np.concatenate([template, pulled])
+    for name in ("detail_shapedirs", "detail_weights", "detail_in_hand"):
+        fields[name] = np.concatenate([fields[name], fields[name][ring]])

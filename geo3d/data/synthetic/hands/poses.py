@@ -16,6 +16,7 @@ LIMITS = {"mcp": (-25, 90), "spread": (-16, 16), "pip": (-4, 108), "dip": (-8, 7
 THUMB_LIMITS = {"flex": (-28, 38), "abduct": (-28, 28), "twist": (-15, 40), "mcp": (-12, 52), "ip": (-18, 78)}
 KINDS = {"random": 0.24, "fist": 0.1, "pinch": 0.12, "point": 0.09, "count": 0.12, "spread": 0.1, "grasp": 0.13, "relaxed": 0.1}
 CANDIDATES = 12  # poses tried before the least intersecting one is taken
+PINCH_CANDIDATES = 48  # more: the tips have to meet
 RADII = np.array([0.0098, 0.0078, 0.0082, 0.0078, 0.0068])  # of thumb, index, ... little finger, metres at the middle
 
 
@@ -53,11 +54,11 @@ def draw_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     if kind not in KINDS:
         raise ValueError(f"draw_pose: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    tries = [_angles(kind, rng) for _ in range(CANDIDATES)]
-    joints = np.stack([_to_joints(angles) for angles in tries])
+    number = PINCH_CANDIDATES if kind == "pinch" else CANDIDATES
+    joints = _to_joints(np.stack([_angles(kind, rng) for _ in range(number)]))
     overlap = intersection(joints)
     if kind == "pinch":
-        overlap = overlap + np.abs(pinch_gap(joints) - 0.016)
+        overlap = overlap + 2 * np.abs(pinch_gap(joints) - rng.uniform(0.012, 0.02))
         best = int(overlap.argmin())
     else:
         free = np.nonzero(overlap < 0.0015)[0]
@@ -121,27 +122,26 @@ def _thumb_angles(kind: str, curl: float, rng: np.random.Generator) -> np.ndarra
 
 
 def _to_joints(degrees: np.ndarray) -> np.ndarray:
-    """[15, 3] axis-angles of angles [5, 5] as `_angles` has them."""
+    """[N, 15, 3] axis-angles of angles [N, 5, 5] as `_angles` has them."""
     axes, angles = joint_axes(), np.radians(degrees)
-    out = np.zeros((15, 3))
+    out = np.zeros((len(degrees), 15, 3))
+
+    def about(axis: np.ndarray, angle: np.ndarray) -> Rotation:
+        return Rotation.from_rotvec(angle[:, None] * axis)
+
     for row, name in enumerate(("thumb", *FINGERS)):
         root = FINGER_ROOTS[name] - 1
+        flex, spread = axes.flex[root], axes.spread[root]
         if name == "thumb":
-            along = np.cross(axes.flex[root], axes.spread[root])
-            turn = Rotation.from_rotvec(angles[0, 2] * along)
-            turn = (
-                Rotation.from_rotvec(angles[0, 0] * axes.flex[root])
-                * Rotation.from_rotvec(angles[0, 1] * axes.spread[root])
-                * turn
-            )
-            bends = angles[0, 3:5]
+            twist = about(np.cross(flex, spread), angles[:, 0, 2])
+            turn = about(flex, angles[:, 0, 0]) * about(spread, angles[:, 0, 1]) * twist
+            bends = angles[:, 0, 3:5]
         else:
-            bend = Rotation.from_rotvec((angles[row, 0] - axes.rest[root]) * axes.flex[root])
-            turn = Rotation.from_rotvec(angles[row, 1] * axes.spread[root]) * bend
-            bends = angles[row, 2:4]
-        out[root] = turn.as_rotvec()
-        for step, bend_angle in enumerate(bends, 1):
-            out[root + step] = (bend_angle - axes.rest[root + step]) * axes.flex[root + step]
+            turn = about(spread, angles[:, row, 1]) * about(flex, angles[:, row, 0] - axes.rest[root])
+            bends = angles[:, row, 2:4]
+        out[:, root] = turn.as_rotvec()
+        for step in (1, 2):
+            out[:, root + step] = (bends[:, step - 1] - axes.rest[root + step])[:, None] * axes.flex[root + step]
     return out
 
 

@@ -140,7 +140,7 @@ def make_picture(seed: int, index: int, materials: Materials) -> HandPicture:
     scene.parts += _surroundings(hand, turn, place, materials, rng)
     light, owner = scene.render()
     on_skin = rasterizer.average_samples((owner == 0)[..., None].astype(np.float32), SAMPLES)[..., 0] > 0.9
-    light = lens.expose(light, light[on_skin] if on_skin.any() else light.reshape(-1, 3), rng)
+    light = lens.expose(light, light[on_skin] if on_skin.any() else light.reshape(-1, 3), scene.lighting.colour, rng)
     image = lens.photograph(light, rng)
     return _labelled(image, int(rng.integers(45, 97)), camera, hand, pose, betas, turn, place)
 
@@ -183,7 +183,7 @@ def draw_camera(hand: Hand, turn: np.ndarray, rng: np.random.Generator) -> tuple
     camera = pinhole([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], np.eye(4), (SIZE, SIZE))
     points = hand.keypoints @ turn.T
     points = points - (points.max(0) + points.min(0)) / 2
-    fill = rng.uniform(0.34, 0.88) if rng.random() < 0.9 else rng.uniform(0.8, 1.1)
+    fill = rng.uniform(0.5, 0.92) if rng.random() < 0.7 else rng.uniform(0.3, 1.08)
     distance = focal * np.ptp(points[:, :2], axis=0).max() / (SIZE * fill)
     distance = max(distance - points[:, 2].min() * 0.3, 0.16)
     free = max(0.03, (1 - fill) / 2) * SIZE
@@ -240,7 +240,7 @@ def relief(hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def _background(materials: Materials, rng: np.random.Generator) -> np.ndarray:
-    picture = cut(draw_picture(materials.photographs, rng), SIZE, rng)
+    picture = cut(draw_picture(materials.photographs if rng.random() < 0.88 else (), rng), SIZE, rng)
     if rng.random() < 0.15:  # the colours of skin and faces
         from geo3d.data.synthetic.hands.skins import procedural_skin, smooth_noise
 

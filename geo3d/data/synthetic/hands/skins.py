@@ -131,8 +131,9 @@ def skin_tint(picture: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray
     """Factor [3] and offset [3] that change tone and contrast of a skin of `read_skins` a little."""
     mean = picture[::8, ::8].reshape(-1, 3)
     mean = mean[mean.sum(1) > 0.1].mean(0)
-    contrast = rng.uniform(0.8, 1.35)
-    gains = np.exp(rng.normal(0, 0.16) + rng.normal(0, 0.05, 3))
+    contrast = rng.uniform(0.85, 1.4)
+    pallor = rng.normal(0.35, 0.35)  # the skins of the folder are redder than those on most photographs
+    gains = np.exp(rng.normal(0.05, 0.16) + rng.normal(0, 0.025, 3) + pallor * np.array([-0.03, 0.04, 0.1]))
     return contrast * gains, (1 - contrast) * mean * gains
 
 
