@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from parity.case_files import find_cases
 from scipy.spatial.transform import Rotation
+from shared_folders import PARITY
 
 from geo3d.body import SMPL_PARENTS
 from geo3d.models.arteq import (
@@ -220,9 +219,9 @@ def test_group():
 
 
 def test_constants_are_the_published_ones():
-    file = Path(os.environ.get("GEO3D_ARTEQ_CONSTANTS", Path(__file__).parents[3] / "shared/parity/arteq/constants.npz"))
+    file = PARITY / "arteq" / "constants.npz"
     if not file.is_file():
-        pytest.skip(f"no {file} (GEO3D_ARTEQ_CONSTANTS); the copied parity cases compare the same constants")
+        pytest.skip(f"no {file} (GEO3D_PARITY); the copied parity cases compare the same constants")
     with np.load(file) as stored:
         np.testing.assert_allclose(ROTATIONS.numpy(), stored["anchors"], atol=2e-6)
         np.testing.assert_array_equal(icosahedral_group().neighbors.numpy(), stored["intra_idx"])
