@@ -17,7 +17,10 @@ from geo3d.tools.benchmarks.machine import Machine
 from geo3d.tools.benchmarks.model_report import ModelReport, ModelRow
 from geo3d.tools.benchmarks.timing import peak_memory, time_interleaved
 
-MODELS = {"dsvt": ("dsvt/waymo_pillar", "dsvt/kitti_pillar", "dsvt/generated_pillar")}  # their configurations
+MODELS = {  # their configurations
+    "dsvt": ("dsvt/waymo_pillar", "dsvt/kitti_pillar", "dsvt/generated_pillar"),
+    "lrgt": ("lrgt/shapenet", "lrgt/generated"),
+}
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 TOLERANCE = 1e-4  # of the largest value of the map that is compared
 PEER = "plain PyTorch"
@@ -59,6 +62,7 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
         FileNotFoundError: no such configuration.
         ValueError: no such model, a configuration of something else, or nothing is selected.
     """
+    from geo3d.tools.benchmarks import model_lrgt
     from geo3d.tools.export import info_of_config
     from geo3d.tools.lightning_cli import config_path
 
@@ -69,8 +73,10 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
     if not selected:
         known = ", ".join(path.stem for path in paths)
         raise ValueError(f"--select {' '.join(arguments.select)}: no such configuration; there are {known}")
+    if arguments.name == "lrgt" and arguments.compile:
+        raise ValueError("--compile: the dense part of a detector is meant; lrgt has none")
     for path in selected:
-        info_of_config(path)
+        (model_lrgt.build_network if arguments.name == "lrgt" else info_of_config)(path)
     return selected
 
 
@@ -80,15 +86,19 @@ def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device
     Raises:
         RuntimeError: the peer's result differs.
     """
-    from geo3d.tools.benchmarks import model_dsvt
+    from geo3d.tools.benchmarks import model_dsvt, model_lrgt
 
     rows = []
     with tqdm(configurations(arguments), unit=" networks", desc=f"{limits.threads} threads") as bar:
         for path in bar:
             bar.set_postfix_str(path.stem)
-            case = model_dsvt.make_case(path, device, arguments.compile)
-            _check(path.stem, case.ours, case.peer, device)
-            rows.append(_row(path.stem, case, device, arguments))
+            if arguments.name == "lrgt":
+                cases = model_lrgt.make_cases(path, device)
+            else:
+                cases = {path.stem: model_dsvt.make_case(path, device, arguments.compile)}
+            for name, case in cases.items():
+                _check(name, case.ours, case.peer, device)
+                rows.append(_row(name, case, device, arguments))
     return ModelReport(
         limits.name, limits.threads, limits.bandwidth / 1e9, limits.rate / 1e9, arguments.precision, versions, rows
     )

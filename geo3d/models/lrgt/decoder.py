@@ -57,12 +57,20 @@ class GridStage(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """grid [B, C, X, Y, Z] -> the same shape."""
+        return self.grid(self.blocks(self.tokens(grid)), grid)
+
+    def tokens(self, grid: Tensor) -> Tensor:
+        """Tokens [B, cubes, C * fold ** 3] of a grid: channels by cell of the cube, its z fastest."""
         side, fold = grid.shape[2] // self.fold, self.fold
         cells = grid.unflatten(4, (side, fold)).unflatten(3, (side, fold)).unflatten(2, (side, fold))
-        tokens = cells.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)  # channels by cell of the cube, its z fastest
-        cells = self.blocks(tokens).unflatten(2, (-1, fold, fold, fold)).unflatten(1, (side, side, side))
-        out = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-        return out + grid if fold > 1 else out
+        return cells.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+
+    def grid(self, tokens: Tensor, before: Tensor) -> Tensor:
+        """Tokens back on the grid [B, C, X, Y, Z], which is added where cubes have several cells."""
+        side, fold = before.shape[2] // self.fold, self.fold
+        cells = tokens.unflatten(2, (-1, fold, fold, fold)).unflatten(1, (side, side, side))
+        after = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        return after + before if fold > 1 else after
 
 
 class Upsampling(nn.Sequential):
