@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geo3d.ops.scatter import ScatterPlan
 
-def gather(values: Tensor, indices: Tensor) -> Tensor:
+
+def gather(values: Tensor, indices: Tensor | ScatterPlan) -> Tensor:
     """Rows of `values` at `indices`; the gradient adds up where an index repeats, in a fixed order on every device.
 
     Args:
         values: [B, N, C] dense with `indices` [B, ...] into each cloud, or [R, C] packed with `indices` of any shape.
-        indices: int32 or int64; -1 gives a row of zeros and passes no gradient.
+        indices: int32 or int64; -1 gives a row of zeros and passes no gradient. Or the plan of packed indices [N], which the
+            gradient then need not sort again.
 
     Returns:
         [*indices.shape, C], dtype of `values`. Differentiable in `values`, twice.
@@ -19,6 +22,10 @@ def gather(values: Tensor, indices: Tensor) -> Tensor:
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU an index outside [-1, N).
     """
+    if isinstance(indices, ScatterPlan):
+        if values.ndim != 2 or values.shape[0] != indices.rows:
+            raise ValueError(f"gather: values must be [{indices.rows}, C] for this plan, got {list(values.shape)}")
+        return torch.ops.geo3d.scatter_spread(values.contiguous(), *indices, False)
     if indices.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"gather: indices must be int32 or int64, got {indices.dtype}")
     if values.ndim == 2:

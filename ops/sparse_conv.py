@@ -164,7 +164,8 @@ def sparse_conv3d(features: Features, weight: Tensor, plan: ConvPlan, bias: Tens
 
     Returns:
         [M, C_out] in the dtype of `features`, or a SparseTensor at the coordinates of the plan. An output that sees no input is
-        the bias alone. Sums are made in float32 (float64 for float64), kernel cell by kernel cell, so that every run on a device
+        the bias alone. Sums are made in float32 (float64 for float64, which is for checks and
+        on CUDA waits for the host at every kernel cell), kernel cell by kernel cell, so that every run on a device
         gives the same, whatever the number of threads; on CUDA float32 follows `torch.set_float32_matmul_precision`. Under
         autocast it runs in autocast's dtype, as torch's convolutions do. Differentiable in features, weight and bias, any number
         of times.

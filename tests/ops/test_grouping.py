@@ -67,6 +67,21 @@ def test_minus_one_gives_zeros_and_no_gradient():
     assert values.grad.tolist() == [[[0, 0], [0, 0], [2, 2]]]
 
 
+def test_a_plan_serves_in_place_of_the_indices_and_is_not_sorted_again(monkeypatch):
+    indices = torch.tensor([3, -1, 0, 3, 2])
+    plan, results = ops.scatter_plan(indices, 5), []
+    for given in (indices, plan):
+        leaf = torch.arange(10.0).view(5, 2).requires_grad_()
+        gathered = ops.gather(leaf, given)
+        if given is plan:  # the transpose of a gather by indices sorts them
+            monkeypatch.setattr(cpu, "add_rows", None)
+        (gathered * torch.arange(1.0, 6)[:, None]).sum().backward()
+        results.append((gathered.detach(), leaf.grad))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"values must be \[5, C\] for this plan, got \[4, 2\]"):
+        ops.gather(torch.rand(4, 2), plan)
+
+
 def test_gradients():
     values, rows = torch.rand(6, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 5, -1, 0, 2])
     assert torch.autograd.gradcheck(lambda v: ops.gather(v, rows), values)

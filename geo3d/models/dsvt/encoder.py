@@ -100,7 +100,7 @@ class PointEncoder(nn.Module):
         positions = points[:, :3]
         means = scatter_mean(positions, plan)  # [V, 3]
         centers = coords[:, 1:].flip(1) * self.cell_size + self.first_center  # [V, 3]
-        around = gather(torch.cat([means, centers], 1), plan.target)  # [P, 6]
+        around = gather(torch.cat([means, centers], 1), plan)  # [P, 6]
         return torch.cat([points, positions - around[:, :3], positions - around[:, 3:]], 1)
 
 
@@ -125,7 +125,7 @@ class PointLayer(nn.Module):
         # the layer is linear, so what is shared is mixed once per voxel and not once per point
         if not is_fixed(self.norm):
             mixed = F.linear(points, self.linear.weight[:, :width])
-            mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), plan.target)
+            mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), plan)
             return scatter_amax(self.norm(mixed).relu(), plan)
         scale, shift = scale_and_shift(self.norm)
         weight = self.linear.weight * scale[:, None]
