@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
-from geo3d.ops.reference.voxelize import hard_voxels_of_keys, voxels_of_keys
+from geo3d.ops.reference.voxelize import coords_of_keys, hard_voxels_of_keys
 
 
 @on_device_of_tensors
@@ -16,7 +19,9 @@ def voxelize(
     points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int], batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `geo3d.ops.reference.voxelize.voxelize`."""
-    return voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid)
+    keys = keys_of_points(points, batch, voxel_size, range_min, grid)
+    voxels, point_to_voxel, counts = distinct(keys, batch_size * prod(grid))
+    return coords_of_keys(voxels, grid), point_to_voxel, counts
 
 
 @on_device_of_tensors

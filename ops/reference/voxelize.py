@@ -41,7 +41,7 @@ def voxels_of_keys(keys: Tensor, grid: list[int]) -> tuple[Tensor, Tensor, Tenso
     """The distinct keys in ascending order as coords [M, 4], the voxel of each point [N], the points of each voxel [M]."""
     inside = (keys >= 0).nonzero()[:, 0]
     voxels, inverse, counts = torch.unique(keys[inside], return_inverse=True, return_counts=True)
-    return _coords(voxels, grid), torch.full_like(keys, -1).index_copy(0, inside, inverse), counts
+    return coords_of_keys(voxels, grid), torch.full_like(keys, -1).index_copy(0, inside, inverse), counts
 
 
 def hard_voxels_of_keys(keys: Tensor, grid: list[int], max_points: int, max_voxels: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,10 +59,11 @@ def hard_voxels_of_keys(keys: Tensor, grid: list[int], max_points: int, max_voxe
     is_used = slots < counts[chosen, None]
     taken = torch.full(is_used.shape, -1, device=keys.device)
     taken[is_used] = points[(begin[chosen, None] + slots)[is_used]]
-    return taken, _coords(voxels[chosen], grid), counts[chosen].clamp(max=max_points)
+    return taken, coords_of_keys(voxels[chosen], grid), counts[chosen].clamp(max=max_points)
 
 
-def _coords(keys: Tensor, grid: list[int]) -> Tensor:
+def coords_of_keys(keys: Tensor, grid: list[int]) -> Tensor:
+    """Coordinates [M, 4] int32 (batch, z, y, x) of keys [M]."""
     _, ny, nz = grid
     column = keys // nz
     line = column // ny
