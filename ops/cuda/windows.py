@@ -7,11 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geo3d.ops.reference.windows import pooling_partition, window_partition
+from geo3d.ops.cuda.distinct import distinct
+from geo3d.ops.cuda.launch import on_device_of_tensors
+from geo3d.ops.reference.windows import cells_of_pooling, pooled_coords, window_partition
 
 __all__ = ["pooling_partition", "set_partition", "window_partition"]
 
 
+@on_device_of_tensors
+def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """As `geo3d.ops.reference.windows.pooling_partition`."""
+    key, slot = cells_of_pooling(coords, stride, sparse_shape)
+    cells, cell, _ = distinct(key, torch.iinfo(torch.int64).max)
+    return pooled_coords(cells, stride, sparse_shape).to(coords.dtype), cell, slot
+
+
+@on_device_of_tensors
 def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> tuple[Tensor, Tensor]:
     """As `geo3d.ops.reference.windows.set_partition`, all windows at once.
 

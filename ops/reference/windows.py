@@ -44,11 +44,21 @@ def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequenc
 
 def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """coords [V, 4] -> pooled coords [P, 4], cell of each voxel [V] and its slot in the cell [V]."""
+    key, slot = cells_of_pooling(coords, stride, sparse_shape)
+    cells, cell = key.unique(return_inverse=True)
+    return pooled_coords(cells, stride, sparse_shape).to(coords.dtype), cell, slot
+
+
+def cells_of_pooling(coords: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """coords [V, 4] -> number [V] of the cell of each voxel, ascending by (batch, x, y, z), and its slot in the cell [V]."""
     sx, sy, sz = stride
     nx, ny, nz = (-(-size // step) for size, step in zip(sparse_shape, stride, strict=True))
     batch, z, y, x = coords.long().unbind(1)
     slot = ((x % sx) * sy + y % sy) * sz + z % sz
-    key = ((batch * nx + x // sx) * ny + y // sy) * nz + z // sz
-    cells, cell = key.unique(return_inverse=True)
-    pooled = torch.stack((cells // (nx * ny * nz), cells % nz, cells // nz % ny, cells // (ny * nz) % nx), 1)
-    return pooled.to(coords.dtype), cell, slot
+    return ((batch * nx + x // sx) * ny + y // sy) * nz + z // sz, slot
+
+
+def pooled_coords(cells: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> Tensor:
+    """Numbers of cells [P] -> their coordinates [P, 4] int64."""
+    nx, ny, nz = (-(-size // step) for size, step in zip(sparse_shape, stride, strict=True))
+    return torch.stack((cells // (nx * ny * nz), cells % nz, cells // nz % ny, cells // (ny * nz) % nx), 1)
