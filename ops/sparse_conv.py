@@ -250,9 +250,9 @@ def _sparse_conv_cells(
 
 @_sparse_conv_cells.register_kernel("cuda")
 def _(coords, out_shape, kernel, up, down, shift, step):
-    from geo3d.ops.reference import sparse_conv as reference  # torch's own sort is what this needs
+    from geo3d.ops.cuda import sparse_conv as cuda
 
-    return reference.sparse_conv_cells(coords, out_shape, kernel, up, down, shift, step)
+    return cuda.sparse_conv_cells(coords, out_shape, kernel, up, down, shift, step)
 
 
 @_sparse_conv_cells.register_fake

@@ -9,11 +9,22 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
 from geo3d.ops.reference import sparse_conv as reference
 
 BLOCK_ROWS = 64
 PROGRAMS = 512  # that fill a GPU: the rows of a weight gradient are cut into parts until there are so many
+
+
+@on_device_of_tensors
+def sparse_conv_cells(
+    coords: Tensor, out_shape: list[int], kernel: list[int], up: list[int], down: list[int], shift: list[int], step: list[int]
+) -> Tensor:
+    """As `geo3d.ops.reference.sparse_conv.sparse_conv_cells`, with one wait for the host."""
+    met = reference.cells_met(coords, out_shape, kernel, up, down, shift, step).flatten()
+    cells, _, _ = distinct(met, torch.iinfo(torch.int64).max)
+    return reference.coords_of(cells, out_shape).to(coords.dtype)
 
 
 @on_device_of_tensors

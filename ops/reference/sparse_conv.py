@@ -15,10 +15,7 @@ def sparse_conv_cells(
 ) -> Tensor:
     """Coordinates [M, 4] of the outputs that meet an input of coords [N, 4], ascending by (batch, x, y, z)."""
     cells = cells_met(coords, out_shape, kernel, up, down, shift, step).unique()
-    x, y, z = out_shape
-    cells = cells[cells >= 0]
-    column = cells // z
-    return torch.stack([column // (x * y), cells % z, column % y, column // y % x], 1).to(coords.dtype)
+    return coords_of(cells[cells >= 0], out_shape).to(coords.dtype)
 
 
 def sparse_conv_tables(
@@ -68,6 +65,13 @@ def cells_of(coords: Tensor, shape: list[int]) -> Tensor:
     """Number [V] int64 of the cell of each coordinate (batch, z, y, x), ascending by (batch, x, y, z)."""
     batch, z, y, x = coords.long().unbind(1)
     return ((batch * shape[0] + x) * shape[1] + y) * shape[2] + z
+
+
+def coords_of(cells: Tensor, shape: list[int]) -> Tensor:
+    """The coordinates [V, 4] int64 (batch, z, y, x) of cells by their numbers [V]."""
+    x, y, z = shape
+    column = cells // z
+    return torch.stack([column // (x * y), cells % z, column % y, column // y % x], 1)
 
 
 def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:

@@ -138,7 +138,8 @@ def test_tables_equal_reference(name, geometry, coords):
     else:
         arguments = ((15, 4, 8), (3, 2, 1), (2, 1, 1), (1, 1, 1), (-1, 0, 2), (2, -1, 1))
         out_coords = reference.sparse_conv_cells(coords, *arguments).flip(0).contiguous()
-        assert torch.equal(cpu.sparse_conv_cells(coords, *map(list, arguments)), out_coords.flip(0))
+        cells = (cpu if name == "cpu" else cuda).sparse_conv_cells(coords, *map(list, arguments))
+        assert torch.equal(cells, out_coords.flip(0))
     tables = IMPLEMENTATIONS[name][0](coords, out_coords, *map(list, arguments))
     torch.testing.assert_close(tables, reference.sparse_conv_tables(coords, out_coords, *map(list, arguments)), **EXACT)
     sources, targets = tables
