@@ -58,7 +58,8 @@ def main(arch: int) -> None:
             case = f"{name}, {str(dtype).removeprefix('torch.')}"
             launch.call(ROWS, dtype)
     for result, kernel, case, seconds in compiled.values():
-        record = {"kernel": kernel, "case": case, "shared": result.metadata.shared, "seconds": seconds}
+        fused = len(re.findall(r"\bfma\.rn\.f(?:32|64)", result.asm["ptx"])) if result.metadata.enable_fp_fusion else 0
+        record = {"kernel": kernel, "case": case, "shared": result.metadata.shared, "seconds": seconds, "fused": fused}
         print(json.dumps({**record, **_resources(result)}))
     for record in _compiled_again(run):
         print(json.dumps(record))

@@ -54,6 +54,12 @@ def test_other_sizes_compile_nothing_anew(records):
     assert [record for record in records if "again" in record] == []
 
 
+def test_distances_and_overlaps_round_as_on_the_cpu(records):
+    """No fused multiply-adds where results are compared with each other or a threshold."""
+    exact = tuple(f"geo3d.ops.cuda.{name}." for name in ("neighbors", "sampling", "boxes"))
+    assert {record["kernel"] for record in records if record.get("fused") and record["kernel"].startswith(exact)} == set()
+
+
 @pytest.fixture(params=LAUNCHES)
 def launched(request, monkeypatch):
     """Grid, kernel and current device of the launches for the largest workload, whose tensors have shapes and no memory."""
