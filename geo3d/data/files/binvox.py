@@ -12,6 +12,7 @@ grid.voxels  # [D, H, W] bool, indexed z, y, x; y is up
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 LONGEST_RUN = 255  # of equal voxels in one pair of bytes
-MOST_CELLS = 1 << 32
+MOST_CELLS = 1 << 30  # 1024 along each side, the most that binvox makes
+DATA_LINE = re.compile(rb"\r?\ndata[ \t]*\r?\n")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +101,10 @@ def _read_header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.ndarra
     """Cells along x, z, y; translate [3]; scale; and where the voxels begin."""
     if not content.startswith(b"#binvox"):
         raise ValueError(f"{path}: expected a file that starts with #binvox, got {content[:16]!r}")
-    end = content.find(b"\ndata\n")
-    if end < 0:
+    found = DATA_LINE.search(content)
+    if found is None:
         raise ValueError(f"{path}: expected a line 'data' after the header, got none")
-    lines = [line.split() for line in content[:end].decode("ascii", errors="replace").splitlines()]
+    lines = [line.partition("#")[0].split() for line in content[: found.start()].decode("latin-1").splitlines()]
     entries = {words[0]: words[1:] for words in lines if words}
     try:
         size = tuple(int(word) for word in entries["dim"])
@@ -114,7 +116,7 @@ def _read_header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.ndarra
         raise ValueError(f"{path}: expected dim of three positive numbers, got {' '.join(entries['dim'])}")
     if translate.shape != (3,) or not np.isfinite(translate).all() or not 0 < scale < np.inf:
         raise ValueError(f"{path}: expected translate of three numbers and a positive scale, got {translate} and {scale}")
-    return size, translate, scale, end + len(b"\ndata\n")
+    return size, translate, scale, found.end()
 
 
 def _run_lengths(flat: np.ndarray) -> np.ndarray:

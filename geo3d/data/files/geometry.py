@@ -8,26 +8,38 @@ write_ply("labelled.ply", points[:, :3], labels=labels)
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from geo3d.data.files import point_files
+from geo3d.data.files.las import read_las
 from geo3d.data.files.mesh_files import read_mesh
-from geo3d.data.files.point_files import RawGeometry
+from geo3d.data.files.off import read_off
+from geo3d.data.files.pcd import read_pcd
+from geo3d.data.files.ply import read_ply
+from geo3d.data.files.point_files import read_bin, read_npy, read_npz, read_text
+from geo3d.data.files.raw import RawGeometry
+from geo3d.data.files.tables import Columns
 
-READERS = {
-    **dict.fromkeys((".ply", ".obj", ".off", ".stl", ".glb", ".gltf"), read_mesh),
-    **dict.fromkeys((".txt", ".xyz", ".csv"), point_files.read_text),
-    **dict.fromkeys((".las", ".laz"), point_files.read_las),
-    ".pcd": point_files.read_pcd,
-    ".npy": point_files.read_npy,
-    ".npz": point_files.read_npz,
+READERS: dict[str, Callable[[Path], RawGeometry]] = {
+    **dict.fromkeys((".obj", ".stl", ".glb", ".gltf"), read_mesh),
+    **dict.fromkeys((".las", ".laz"), read_las),
+    ".ply": read_ply,
+    ".off": read_off,
+    ".pcd": read_pcd,
 }
-SUFFIXES = tuple(sorted([*READERS, ".bin"]))
+TABLES: dict[str, Callable[[Path, Columns | None], RawGeometry]] = {
+    **dict.fromkeys((".txt", ".xyz", ".csv"), read_text),
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".bin": read_bin,
+}
+SUFFIXES = tuple(sorted([*READERS, *TABLES]))
 GAPS_EXPECTED = (".pcd",)  # organised clouds of depth cameras mark pixels without depth by NaN
 FLOAT32_LIMIT = 2.0**14  # metres; float32 resolves 2 mm there, and less well further out
+MOST_ZERO_NORMALS = 0.05  # share of rows; with more the file's normals are taken for places that nobody filled
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Geometry:
         source: the file.
         offset: [3] float64, what was subtracted from the file's coordinates; zero unless they are too large for
             float32 (map coordinates, for example).
+        up: the axis that points up ("z", "-y") where the file tells it, else None.
     """
 
     points: np.ndarray
@@ -52,6 +65,7 @@ class Geometry:
     faces: np.ndarray | None
     source: Path
     offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    up: str | None = None
 
     @property
     def is_mesh(self) -> bool:
@@ -59,15 +73,17 @@ class Geometry:
         return self.faces is not None
 
 
-def read_geometry(path: str | Path, *, columns: int | None = None) -> Geometry:
+def read_geometry(path: str | Path, *, columns: Columns | None = None) -> Geometry:
     """Reads a point cloud or a mesh; the suffix names the format.
 
-    Text tables and arrays may have 3 columns (x y z), 4 (+ intensity), 6 (+ unit normals, else colours) or 7 (+ label,
-    ignored). Points with a number that is not finite are dropped with one warning that counts them.
+    Text tables and arrays may have 3 columns (x y z), 4 (+ intensity), 6 (+ unit normals, else colours) or 7 (+ label, ignored,
+    or intensity and colours). Points with a number that is not finite are dropped with one warning that counts them. Normals,
+    colours and intensities that are all zero were never written, and count as absent.
 
     Args:
         path: .ply .obj .off .stl .glb .gltf .pcd .npy .npz .txt .xyz .csv .bin .las or .laz.
-        columns: float32 numbers a point of a `.bin` file; by default 5 for `.pcd.bin` (nuScenes) and else 4 (KITTI).
+        columns: of tables (.bin .npy .npz .txt .xyz .csv) the numbers a point, or their names, such as "x,y,z,intensity,_". By
+            default what the first line says, or the layouts above; of `.bin` files 5 for `.pcd.bin` (nuScenes) and else 4 (KITTI).
 
     Raises:
         FileNotFoundError: no such file.
@@ -81,12 +97,13 @@ def read_geometry(path: str | Path, *, columns: int | None = None) -> Geometry:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown suffix {suffix or 'of no kind'!r}, expected one of {' '.join(SUFFIXES)}")
-    if columns is not None and suffix != ".bin":
-        raise ValueError(f"columns={columns} is for .bin files, got {path.name}")
+    if columns is not None and suffix not in TABLES:
+        raise ValueError(f"columns={columns} is for tables ({' '.join(TABLES)}), got {path.name}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: expected points, got an empty file")
-    raw = point_files.read_bin(path, columns) if suffix == ".bin" else READERS[suffix](path)
+    raw = TABLES[suffix](path, columns) if suffix in TABLES else READERS[suffix](path)
     _check_shapes(raw, path)
+    raw = _without_placeholders(raw)
     if raw.faces is None:
         raw = _drop_nonfinite(raw, path)
     elif not np.isfinite(raw.points).all():
@@ -206,6 +223,17 @@ def _check_shapes(raw: RawGeometry, path: Path) -> None:
             )
 
 
+def _without_placeholders(raw: RawGeometry) -> RawGeometry:
+    """Without normals, colours and intensities that nobody wrote."""
+    normals = raw.normals
+    if normals is not None:
+        known = np.isfinite(normals).all(axis=1) & (normals != 0).any(axis=1)
+        normals = None if 1 - known.mean() > MOST_ZERO_NORMALS else normals
+    colors = raw.colors if raw.colors is not None and raw.colors[:, :3].any() else None
+    intensity = raw.intensity if raw.intensity is not None and np.nan_to_num(raw.intensity).any() else None
+    return replace(raw, normals=normals, colors=colors, intensity=intensity)
+
+
 def _count_nonfinite(points: np.ndarray) -> int:
     return int((~np.isfinite(points).all(axis=1)).sum())
 
@@ -224,15 +252,13 @@ def _drop_nonfinite(raw: RawGeometry, path: Path) -> RawGeometry:
         raise ValueError(f"{path}: expected finite points, got {dropped} of {len(finite)} that are not")
     warnings.warn(f"{path}: dropped {dropped} of {len(finite)} points that are not finite", stacklevel=3)
     normals, colors, intensity = (None if v is None else v[finite] for v in (raw.normals, raw.colors, raw.intensity))
-    return RawGeometry(raw.points[finite], normals, colors, intensity)
+    return RawGeometry(raw.points[finite], normals, colors, intensity, up=raw.up)
 
 
 def _finish(raw: RawGeometry, path: Path) -> Geometry:
     """The final dtypes; map coordinates are moved to the origin before they lose digits."""
     points = raw.points.astype(np.float64)
-    offset = np.zeros(3)
-    if np.abs(points).max() > FLOAT32_LIMIT:
-        offset = np.floor((points.min(axis=0) + points.max(axis=0)) / 2)
+    offset = map_offset(points)
 
     def cast(values: np.ndarray | None, dtype: type) -> np.ndarray | None:
         return None if values is None else np.ascontiguousarray(values, dtype=dtype)
@@ -245,4 +271,16 @@ def _finish(raw: RawGeometry, path: Path) -> Geometry:
         faces=cast(raw.faces, np.int64),
         source=path,
         offset=offset,
+        up=raw.up,
     )
+
+
+def map_offset(points: np.ndarray) -> np.ndarray:
+    """What to subtract from points [N, 3] before they become float32: their medians in whole metres if these lie far out, else 0.
+
+    Medians, as one point at the origin or far away says nothing about the others.
+    """
+    if not len(points):
+        return np.zeros(3)
+    middle = np.median(points, axis=0)
+    return np.floor(middle) if np.abs(middle).max() > FLOAT32_LIMIT else np.zeros(3)

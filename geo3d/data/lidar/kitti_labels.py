@@ -74,9 +74,12 @@ def read_label_file(path: str | Path) -> KittiObjects:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: expected lines of text, got binary data") from None
+        text = path.read_bytes().decode("latin-1")
+    if "\0" in text:
+        raise ValueError(f"{path}: expected lines of text, got binary data")
+    lines = [line.split() for line in text.splitlines()]
     rows: list[list[float]] = []
     names: list[str] = []
     for number, words in enumerate(lines, start=1):
@@ -166,5 +169,5 @@ def write_label_file(path: str | Path, objects: KittiObjects) -> Path:
         if objects.scores is not None:
             words.append(f"{objects.scores[row]:.6f}")
         lines.append(" ".join(words) + "\n")
-    path.write_text("".join(lines), encoding="ascii")
+    path.write_text("".join(lines), encoding="utf-8")
     return path

@@ -18,7 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geo3d.data.files.geometry import SUFFIXES, read_geometry
+from geo3d.data.files.geometry import SUFFIXES, TABLES, map_offset, read_geometry
+from geo3d.data.files.numpy_files import load_npy
+from geo3d.data.files.raw import AXES
+from geo3d.data.files.tables import IGNORED, Columns, check_rows, column_names
 from geo3d.geometry.cameras import Camera
 
 SweepFormat = Literal["kitti", "nuscenes", "waymo", "argoverse2"]
@@ -77,6 +80,7 @@ class LidarSample:
         other_boxes: [J, 7 or 9] float32, labelled objects of classes that are not in `class_names`.
         other_names: J names of their classes.
         cameras: images of the same moment, where there are any.
+        offset: [3] float64, what was subtracted from the file's coordinates; zero unless they are too large for float32.
     """
 
     points: Tensor
@@ -91,6 +95,7 @@ class LidarSample:
     other_boxes: Tensor = field(default_factory=_no_boxes)
     other_names: tuple[str, ...] = ()
     cameras: tuple[CameraView, ...] = ()
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[1] != 3 + len(self.features):
@@ -105,15 +110,16 @@ class LidarSample:
         return [self.class_names[label] for label in self.labels.tolist()]
 
 
-def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: int | None = None) -> LidarSample:
+def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: Columns | None = None) -> LidarSample:
     """Reads one sweep, of a LiDAR data set or any other file of points. No boxes: the data sets' own classes read those.
 
     Args:
         path: `.bin` (KITTI, Waymo in KITTI's layout, nuScenes' `.pcd.bin`, Lyft), `.npy` (Waymo as processed by OpenPCDet, or any
             [N, C] array), `.feather` (Argoverse 2), or a file that `geo3d.data.files.geometry.read_geometry` reads (.pcd .ply .las ...).
         format: the layout of a `.bin` file where its name does not tell. By name: `.pcd.bin` and Lyft's `host-...` are nuScenes
-            (5 numbers a point), names of 7 digits are Waymo in KITTI's layout (6), all others KITTI (4).
-        columns: or the numbers a point of a `.bin` file.
+            (5 numbers a point), names of 7 digits are Waymo in KITTI's layout (6), all others KITTI (4); values that do not look
+            like rows of that width are refused.
+        columns: or the numbers a point of a table (.bin, .npy or text), or their names, such as "x,y,z,intensity,ring".
 
     Returns:
         Sample without boxes, `frame` being the name of the file. An array or table without rows gives no points.
@@ -131,23 +137,30 @@ def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: 
     suffix = path.suffix.lower()
     if suffix not in (*SUFFIXES, ".feather"):
         raise ValueError(f"{path}: unknown suffix {suffix or 'of no kind'!r}, expected one of .feather {' '.join(SUFFIXES)}")
-    if (format is not None or columns is not None) and suffix not in (".bin", ".npy"):
-        raise ValueError(f"{path}: format and columns are for .bin files, got {suffix}")
+    if format is not None and suffix not in (".bin", ".npy"):
+        raise ValueError(f"{path}: format is for .bin files, got {suffix}")
+    if columns is not None and suffix not in TABLES:
+        raise ValueError(f"{path}: columns are for tables ({' '.join(TABLES)}), got {suffix}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: expected points, got an empty file")
+    offset = np.zeros(3)
     if suffix == ".bin":
         points, features = _read_bin(path, format, columns)
     elif suffix == ".npy":
-        points, features = _read_npy(path)
+        points, features = _read_npy(path, columns)
     elif suffix == ".feather":
         points, features = _read_feather(path)
     else:
-        geometry = read_geometry(path)
-        points, features = geometry.points, ()
+        geometry = read_geometry(path, columns=columns)
+        points, features, offset = geometry.points, (), geometry.offset
         if geometry.intensity is not None:
             points, features = np.column_stack([points, geometry.intensity]), ("intensity",)
     frame = re.sub(r"(\.pcd)?\.[^.]+$", "", path.name, flags=re.IGNORECASE)
-    return LidarSample(finite_points(points), features, frame, path)
+    if suffix in (".bin", ".npy", ".feather"):
+        offset = map_offset(points[np.isfinite(points).all(1), :3].astype(np.float64))
+        if offset.any():
+            points = np.column_stack([points[:, :3].astype(np.float64) - offset, points[:, 3:]])
+    return LidarSample(finite_points(points), features, frame, path, offset=offset)
 
 
 def finite_points(points: Any) -> Tensor:
@@ -172,7 +185,9 @@ def read_float_rows(path: Path, columns: int) -> np.ndarray:
     if size == 0:
         raise ValueError(f"{path}: expected points, got an empty file")
     if size % (4 * columns):
-        raise ValueError(f"{path}: expected rows of {columns} float32, got {size} bytes (truncated, or another format?)")
+        raise ValueError(
+            f"{path}: expected rows of {columns} float32, got {size} bytes (truncated, or another format? --columns N says how many)"
+        )
     return np.fromfile(path, "<f4").reshape(-1, columns)
 
 
@@ -234,8 +249,10 @@ def read_arrow(
     return table
 
 
-def _read_bin(path: Path, layout: str | None, columns: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    if layout is None and columns is None:
+def _read_bin(path: Path, layout: str | None, columns: Columns | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    number, names = column_names(columns)
+    guessed = layout is None and columns is None
+    if guessed:
         name = path.name.lower()
         if name.endswith(".pcd.bin") or name.startswith("host-"):
             layout = "nuscenes"
@@ -245,11 +262,22 @@ def _read_bin(path: Path, layout: str | None, columns: int | None) -> tuple[np.n
         raise ValueError(f"{path}: Argoverse 2 sweeps are .feather files")
     if layout is not None:
         features = FEATURES[layout]
-        if columns is not None and columns != 3 + len(features):
+        if number is not None and number != 3 + len(features):
             raise ValueError(f"{path}: format {layout!r} has {3 + len(features)} columns, got columns={columns}")
-        return read_float_rows(path, 3 + len(features)), features
-    assert columns is not None
-    return read_float_rows(path, columns), feature_names(columns - 3)
+        rows = read_float_rows(path, 3 + len(features))
+        if guessed:
+            check_rows(path, rows)
+        return rows, features
+    assert number is not None
+    return _named(read_float_rows(path, number), names)
+
+
+def _named(rows: np.ndarray, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """x, y, z and the other columns, intensity first, of rows whose columns have these names."""
+    if names is None:
+        return rows, feature_names(rows.shape[1] - 3)
+    features = sorted((name for name in names if name not in (*AXES, IGNORED)), key=lambda name: name != "intensity")
+    return rows[:, [names.index(name) for name in (*AXES, *features)]], tuple(features)
 
 
 def feature_names(count: int) -> tuple[str, ...]:
@@ -257,15 +285,15 @@ def feature_names(count: int) -> tuple[str, ...]:
     return ("intensity", *(f"feature_{index}" for index in range(1, count)))[:count]
 
 
-def _read_npy(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: expected a NumPy file of numbers, got {str(error).splitlines()[0]}") from None
-    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "fiu":
-        shape = f"{list(table.shape)} {table.dtype}" if isinstance(table, np.ndarray) else "an archive"
-        raise ValueError(f"{path}: expected an array [N, 3 or more] of numbers, got {shape}")
-    return table, FEATURES["waymo"] if table.shape[1] == 6 else feature_names(table.shape[1] - 3)
+def _read_npy(path: Path, columns: Columns | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    table = load_npy(path)
+    number, names = column_names(columns)
+    if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "fiu" or number not in (None, table.shape[1]):
+        wanted = f"[N, {number or '3 or more'}]"
+        raise ValueError(f"{path}: expected an array {wanted} of numbers, got {list(table.shape)} {table.dtype}")
+    if number is None and table.shape[1] == 6 and np.isin(table[:, 5], (-1, 1)).all():
+        return table, FEATURES["waymo"]
+    return _named(table, names)
 
 
 def _read_feather(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:

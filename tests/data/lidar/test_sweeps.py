@@ -42,7 +42,7 @@ def test_options_tell_the_columns(tmp_path):
         read_sweep(path, format="waymo", columns=5)
 
 
-@pytest.mark.parametrize(("columns", "last"), [(3, None), (4, "intensity"), (6, "no_label_zone"), (7, "feature_3")])
+@pytest.mark.parametrize(("columns", "last"), [(3, None), (4, "intensity"), (6, "feature_2"), (7, "feature_3")])
 def test_arrays_keep_their_columns(tmp_path, columns, last):
     table = np.concatenate([ROWS, ROWS], 1)[:, :columns].astype(np.float64)
     np.save(tmp_path / "0000.npy", table)
