@@ -109,7 +109,7 @@ STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in Python: that in C reserves what indices claim
+class _ArrayUnpickler(pickle._Unpickler):  # the one in Python: that in C reserves what indices claim
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in STAND_INS:
             raise pickle.UnpicklingError(f"{module}.{name}, which is refused")

@@ -32,8 +32,8 @@ def read_mesh(path: Path) -> RawGeometry:
         _check_stl(path)
     try:
         loaded: Any = trimesh.load(path, file_type=kind, process=False)
-        parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
-        parts = [part for part in parts if isinstance(part, trimesh.Trimesh | trimesh.PointCloud)]
+        dumped: list[Any] = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
+        parts: list[Any] = [part for part in dumped if isinstance(part, trimesh.Trimesh | trimesh.PointCloud)]
         if kind == "stl":
             for part in parts:
                 part.merge_vertices()

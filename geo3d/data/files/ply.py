@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ TYPES = {
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
     **{"float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8"},
 }
-ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+ORDERS: dict[str, Literal["", "<", ">"]] = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 CORNERS = ("vertex_indices", "vertex_index")
 HEADER_BYTES = 1 << 20
 Lists = tuple[np.ndarray, np.ndarray]  # the length of each row's list, and all numbers one after the other
@@ -87,12 +88,12 @@ def _damaged(path: Path, reason: str) -> ValueError:
     return ValueError(f"{path}: expected the PLY format, got a file that does not parse ({reason})")
 
 
-def _read_header(path: Path, content: bytes) -> tuple[str, list[_Element], int]:
+def _read_header(path: Path, content: bytes) -> tuple[Literal["", "<", ">"], list[_Element], int]:
     end = content.find(b"end_header", 0, HEADER_BYTES)
     stop = content.find(b"\n", end) + 1
     if not content.startswith(b"ply") or end < 0 or not stop:
         raise _damaged(path, "no header from ply to end_header")
-    order = None
+    order: Literal["", "<", ">"] | None = None
     elements: list[_Element] = []
     for line in content[:end].decode("latin-1").splitlines():
         words = line.split()
