@@ -74,7 +74,8 @@ class Cli(LightningCLI):
         if self.testing:
             return super().instantiate_trainer(logger=False, enable_checkpointing=False, **options)
         folder = self.folder / "checkpoints"
-        best = ModelCheckpoint(folder, "best", monitor=self.model.monitor, mode="max", enable_version_counter=False)
+        task = self.model
+        best = ModelCheckpoint(folder, "best", monitor=task.monitor, mode=task.monitor_mode, enable_version_counter=False)
         last = ModelCheckpoint(
             folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
         )  # every epoch, to resume

@@ -1,18 +1,24 @@
-"""What all tasks share: optimiser, schedule, batch-norm momentum."""
+"""What all tasks share: optimiser, schedule, batch-norm momentum, steps of training and evaluation, logging."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import lightning
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geo3d.tasks.schedules import Schedule, StepDecay
 
+Stage = Literal["val", "test"]
 
-class Task(lightning.LightningModule):
-    """A network with its optimiser; subclasses add the loss and the metrics.
+
+class Task(lightning.LightningModule, ABC):
+    """A network with its optimiser; runs and logs training, validation and test.
+
+    Subclasses give `outputs`, `losses`, `batch_size`, `update_metrics` and `compute_metrics`.
 
     Args:
         network: the network.
@@ -27,7 +33,9 @@ class Task(lightning.LightningModule):
     """
 
     name: str  # of the task, in weight files
-    monitor: str  # the logged metric that the best checkpoint has the highest of
+    monitor: str  # the logged metric that tells the best checkpoint
+    monitor_mode: Literal["max", "min"] = "max"  # whether the best checkpoint has the highest or the lowest of it
+    shown: tuple[str, ...] = ()  # metrics of the validation that the progress bar shows beside `monitor`, without "val/"
 
     def __init__(
         self,
@@ -69,6 +77,67 @@ class Task(lightning.LightningModule):
             for module in self.network.modules():
                 if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     module.momentum = momentum
+
+    @abstractmethod
+    def outputs(self, batch: Any) -> Any:
+        """What the network gives for a batch."""
+
+    @abstractmethod
+    def losses(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        """Terms of the loss by name, each a scalar; "loss" is what training minimizes."""
+
+    @abstractmethod
+    def batch_size(self, batch: Any) -> int:
+        """Number of items in a batch, their weight in logged means."""
+
+    @abstractmethod
+    def update_metrics(self, outputs: Any, batch: Any) -> None:
+        """Take a batch of the validation or test into the metrics."""
+
+    @abstractmethod
+    def compute_metrics(self, stage: Stage) -> dict[str, Any]:
+        """Metrics by name since the last call, each a scalar, without the stage; starts them afresh."""
+
+    def training_metrics(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        """Figures of a training batch to show and to log beside its losses."""
+        return {}
+
+    def evaluated(self, batch: Any, stage: Stage) -> Iterable[tuple[str, Any]]:
+        """The batches to evaluate for one of the data, each with what the name of its loss ends with; the batch itself here."""
+        return [("", batch)]
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        outputs, size = self.outputs(batch), self.batch_size(batch)
+        losses = self.losses(outputs, batch)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, batch_size=size, prog_bar=name == "loss")
+        for name, value in self.training_metrics(outputs, batch).items():
+            self.log(f"train/{name}", value, batch_size=size, prog_bar=True)
+        return losses["loss"]
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Any, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def _evaluate(self, batch: Any, stage: Stage) -> None:
+        for ending, each in self.evaluated(batch, stage):
+            outputs = self.outputs(each)
+            loss = self.losses(outputs, each)["loss"]
+            self.log(f"{stage}/loss{ending}", loss, batch_size=self.batch_size(each))
+            self.update_metrics(outputs, each)
+
+    def _log_metrics(self, stage: Stage) -> None:
+        shown = {self.monitor, *(f"val/{name}" for name in self.shown)}
+        for name, value in self.compute_metrics(stage).items():
+            self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in shown)
 
     def description(self) -> dict[str, Any]:
         """What a user of the weights must know beside the network, for their metadata."""

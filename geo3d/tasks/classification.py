@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from geo3d.data.shapes.samples import ClassificationBatch
 from geo3d.metrics.classification import class_accuracy, overall_accuracy
-from geo3d.tasks.base import Task
+from geo3d.tasks.base import Stage, Task
 
 
 class Classification(Task):
@@ -25,6 +25,7 @@ class Classification(Task):
 
     name = "classification"
     monitor = "val/accuracy"
+    shown = ("class_accuracy",)
 
     def __init__(self, *args: Any, label_smoothing: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,39 +43,31 @@ class Classification(Task):
             )
         self.confusion = MulticlassConfusionMatrix(outputs).to(self.device)
 
-    def training_step(self, batch: ClassificationBatch, index: int) -> Tensor:
-        log_probabilities = self.network(batch.points)
-        loss = (1 - self.label_smoothing) * F.nll_loss(log_probabilities, batch.labels)
-        loss = loss - self.label_smoothing * log_probabilities.mean()
-        accuracy = (log_probabilities.argmax(1) == batch.labels).float().mean()
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, batch_size=len(batch.labels))
-        return loss
+    def outputs(self, batch: ClassificationBatch) -> Tensor:
+        return self.network(batch.points)
 
-    def validation_step(self, batch: ClassificationBatch, index: int) -> None:
-        self._evaluate(batch, "val")
+    def losses(self, outputs: Tensor, batch: ClassificationBatch) -> dict[str, Tensor]:
+        loss = F.nll_loss(outputs, batch.labels)
+        if self.training:  # the loss of an evaluation is the plain likelihood
+            loss = (1 - self.label_smoothing) * loss - self.label_smoothing * outputs.mean()
+        return {"loss": loss}
 
-    def test_step(self, batch: ClassificationBatch, index: int) -> None:
-        self._evaluate(batch, "test")
+    def batch_size(self, batch: ClassificationBatch) -> int:
+        return len(batch.labels)
 
-    def _evaluate(self, batch: ClassificationBatch, stage: str) -> None:
-        log_probabilities = self.network(batch.points)
+    def training_metrics(self, outputs: Tensor, batch: ClassificationBatch) -> dict[str, Tensor]:
+        return {"accuracy": (outputs.argmax(1) == batch.labels).float().mean()}
+
+    def update_metrics(self, outputs: Tensor, batch: ClassificationBatch) -> None:
         assert self.confusion is not None
-        self.confusion.update(log_probabilities.argmax(1), batch.labels)
-        self.log(f"{stage}/loss", F.nll_loss(log_probabilities, batch.labels), batch_size=len(batch.labels))
+        self.confusion.update(outputs.argmax(1), batch.labels)
 
-    def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_metrics("test")
-
-    def _log_metrics(self, stage: str) -> None:
+    def compute_metrics(self, stage: Stage) -> dict[str, Tensor]:
         assert self.confusion is not None
         matrix = self.confusion.compute()
         self.confusion.reset()
         self.last_matrix = matrix.cpu()
-        metrics = {f"{stage}/accuracy": overall_accuracy(matrix), f"{stage}/class_accuracy": class_accuracy(matrix)}
-        self.log_dict(metrics, prog_bar=stage == "val")
+        return {"accuracy": overall_accuracy(matrix), "class_accuracy": class_accuracy(matrix)}
 
     def description(self) -> dict[str, Any]:
         return {"class_names": self.class_names}

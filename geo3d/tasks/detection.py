@@ -16,7 +16,7 @@ from geo3d.data.lidar.nuscenes import NuScenesDataset
 from geo3d.data.lidar.waymo import WaymoDataset
 from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
 from geo3d.models.dsvt import DSVTDetector, parameters_left_untrained_by_the_authors
-from geo3d.tasks.base import Task
+from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.detection_metrics import METRICS, DetectionMetric, MetricName, NuScenesFrames, make_metrics
 from geo3d.tasks.schedules import OneCycle
 
@@ -131,58 +131,40 @@ class Detection(Task):
         for group in self.trainer.optimizers[0].param_groups:
             group["betas"] = (momentum, group["betas"][1])
 
-    def training_step(self, batch: LidarBatch, index: int) -> Tensor:
-        terms = self._losses(self._outputs(batch), batch)
-        for name, value in terms.items():
-            self.log(f"train/{name}", value, batch_size=batch.batch_size, prog_bar=name == "loss")
-        return terms["loss"]
+    def outputs(self, batch: LidarBatch) -> Any:
+        return self.network(batch.points, batch.batch_index, batch.batch_size)
 
-    def validation_step(self, batch: LidarBatch, index: int) -> None:
-        self._evaluate(batch, "val")
+    def losses(self, outputs: Any, batch: LidarBatch) -> dict[str, Tensor]:
+        losses = self.loss(outputs, self._truth(batch))
+        return {"loss": losses.total, **{each.name: getattr(losses, each.name) for each in fields(losses)}}
 
-    def test_step(self, batch: LidarBatch, index: int) -> None:
-        self._evaluate(batch, "test")
+    def batch_size(self, batch: LidarBatch) -> int:
+        return batch.batch_size
 
     def predict_step(self, batch: LidarBatch, index: int) -> list[Detections]:
         """Detections of each frame."""
-        return self.decode(self._outputs(batch))
+        return self.decode(self.outputs(batch))
 
-    def _evaluate(self, batch: LidarBatch, stage: str) -> None:
-        outputs = self._outputs(batch)
-        self.log(f"{stage}/loss", self._losses(outputs, batch)["loss"], batch_size=batch.batch_size)
+    def update_metrics(self, outputs: Any, batch: LidarBatch) -> None:
         found = self.decode(outputs)
         for metric in self._metrics():
             metric.update(batch, found)
 
-    def _outputs(self, batch: LidarBatch) -> Any:
-        return self.network(batch.points, batch.batch_index, batch.batch_size)
-
-    def _losses(self, outputs: Any, batch: LidarBatch) -> dict[str, Tensor]:
-        """Terms by name, and their sum as "loss"."""
-        losses = self.loss(outputs, self._truth(batch))
-        return {"loss": losses.total, **{each.name: getattr(losses, each.name) for each in fields(losses)}}
+    def compute_metrics(self, stage: Stage) -> dict[str, Any]:
+        """Those of all metrics; in a test, nuScenes' detections are written as well, see `results_file`."""
+        values: dict[str, Any] = {}
+        for metric in self._metrics():
+            if stage == "test" and self.results_file is not None and isinstance(metric, NuScenesFrames):
+                metric.write(self.results_file, self.trainer.is_global_zero)
+            values |= metric.compute()
+            metric.reset()
+        return values
 
     def _truth(self, batch: LidarBatch) -> GroundTruth:
         """The objects that the network can be asked for: their centres are within its range (in training the data sees to that)."""
         low, high = batch.boxes.new_tensor(self.network.encoder.point_range).split(3)  # type: ignore[union-attr]
         inside = ((batch.boxes[:, :3] >= low) & (batch.boxes[:, :3] <= high)).all(1)
         return GroundTruth(batch.boxes[inside], batch.labels[inside], batch.box_batch_index[inside], batch.batch_size)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        for metric in self._metrics():
-            if self.results_file is not None and isinstance(metric, NuScenesFrames):
-                metric.write(self.results_file, self.trainer.is_global_zero)
-        self._log_metrics("test")
-
-    def _log_metrics(self, stage: str) -> None:
-        for number, metric in enumerate(self._metrics()):
-            for name, value in metric.compute().items():
-                is_shown = stage == "val" and number == 0 and name == metric.monitor
-                self.log(f"{stage}/{name}", value, prog_bar=is_shown)
-            metric.reset()
 
     def _metrics(self) -> list[DetectionMetric]:
         return list(self.metrics)  # type: ignore[arg-type]

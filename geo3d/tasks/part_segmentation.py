@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geo3d.data.shapes.samples import PartBatch
 from geo3d.metrics.part_iou import PartIoU
-from geo3d.tasks.base import Task
+from geo3d.tasks.base import Stage, Task
 
 
 class PartSegmentation(Task):
@@ -20,6 +20,7 @@ class PartSegmentation(Task):
 
     name = "part_segmentation"
     monitor = "val/instance_miou"
+    shown = ("category_miou", "point_accuracy")
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -36,40 +37,27 @@ class PartSegmentation(Task):
             )
         self.iou = PartIoU(self.part_ranges).to(self.device)
 
-    def training_step(self, batch: PartBatch, index: int) -> Tensor:
-        loss = self._loss(self.network(batch.points, batch.categories), batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.categories))
-        return loss
+    def outputs(self, batch: PartBatch) -> Tensor:
+        return self.network(batch.points, batch.categories)
 
-    def validation_step(self, batch: PartBatch, index: int) -> None:
-        self._evaluate(batch, "val")
+    def losses(self, outputs: Tensor, batch: PartBatch) -> dict[str, Tensor]:
+        return {"loss": F.nll_loss(outputs.flatten(0, 1), batch.parts.flatten())}
 
-    def test_step(self, batch: PartBatch, index: int) -> None:
-        self._evaluate(batch, "test")
+    def batch_size(self, batch: PartBatch) -> int:
+        return len(batch.categories)
 
-    def _evaluate(self, batch: PartBatch, stage: str) -> None:
-        log_probabilities = self.network(batch.points, batch.categories)
-        self.iou.update(log_probabilities, batch.parts, batch.categories)
-        self.log(f"{stage}/loss", self._loss(log_probabilities, batch), batch_size=len(batch.categories))
+    def update_metrics(self, outputs: Tensor, batch: PartBatch) -> None:
+        self.iou.update(outputs, batch.parts, batch.categories)
 
-    def _loss(self, log_probabilities: Tensor, batch: PartBatch) -> Tensor:
-        return F.nll_loss(log_probabilities.flatten(0, 1), batch.parts.flatten())
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_metrics("test")
-
-    def _log_metrics(self, stage: str) -> None:
+    def compute_metrics(self, stage: Stage) -> dict[str, Tensor]:
+        """Also `iou/NAME` of each category that occurred, in a test."""
         metrics = self.iou.compute()
         self.iou.reset()
         by_category = metrics.pop("iou_by_category")
-        self.log_dict({f"{stage}/{name}": value for name, value in metrics.items()}, prog_bar=stage == "val")
         if stage == "test":
-            for name, value in zip(self.category_names, by_category, strict=True):
-                if value.isfinite():
-                    self.log(f"test/iou/{name}", value)
+            named = zip(self.category_names, by_category, strict=True)
+            metrics |= {f"iou/{name}": value for name, value in named if value.isfinite()}
+        return metrics
 
     def description(self) -> dict[str, Any]:
         return {

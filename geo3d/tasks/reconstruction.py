@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from geo3d.data.images.reconstruction import ReconstructionBatch
 from geo3d.metrics.voxels import THRESHOLDS, ReconstructionScores
 from geo3d.models.lrgt import LRGT, dice_loss, load_deit
-from geo3d.tasks.base import Task
+from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.schedules import Schedule
 
 
@@ -78,44 +78,43 @@ class Reconstruction(Task):
         if stage == "fit" and self.pretrained is not None and is_fresh:  # not over weights that were loaded since
             load_deit(network.encoder, self.pretrained)
 
-    def training_step(self, batch: ReconstructionBatch, index: int) -> Tensor:
-        loss = self._loss(self.network(batch.images), batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.keys))
-        return loss
+    def outputs(self, batch: ReconstructionBatch) -> Tensor:
+        return self.network(batch.images)
 
-    def validation_step(self, batch: ReconstructionBatch, index: int) -> None:
-        self._evaluate(batch, batch.images.shape[1], "val/loss")
-
-    def test_step(self, batch: ReconstructionBatch, index: int) -> None:
-        for count in self.test_views:
-            self._evaluate(batch.with_views(count), count, f"test/loss_{count}_views")
-
-    def _evaluate(self, batch: ReconstructionBatch, count: int, name: str) -> None:
-        occupancy = self.network(batch.images)
-        self.log(name, self._loss(occupancy, batch), batch_size=len(batch.keys))
-        scores: Any = self.scores[str(count)]
-        scores.update(occupancy, batch.voxels, batch.categories, batch.keys)
-
-    def _loss(self, occupancy: Tensor, batch: ReconstructionBatch) -> Tensor:
-        if occupancy.shape != batch.voxels.shape:
+    def losses(self, outputs: Tensor, batch: ReconstructionBatch) -> dict[str, Tensor]:
+        if outputs.shape != batch.voxels.shape:
             raise ValueError(
-                f"Reconstruction: the network gives grids of {list(occupancy.shape[1:])}, the data has {list(batch.voxels.shape[1:])}; "
+                f"Reconstruction: the network gives grids of {list(outputs.shape[1:])}, the data has {list(batch.voxels.shape[1:])}; "
                 "set query_side or decoder_widths of the network"
             )
-        return dice_loss(occupancy, batch.voxels, corrected=self.corrected_loss)
+        return {"loss": dice_loss(outputs, batch.voxels, corrected=self.corrected_loss)}
 
-    def on_validation_epoch_end(self) -> None:
-        [scores] = self.scores.values()
-        found = self._figures(scores)
-        self.log_dict({f"val/{name}": value for name, value in found.items() if "/" not in name})
+    def batch_size(self, batch: ReconstructionBatch) -> int:
+        return len(batch.keys)
 
-    def on_test_epoch_end(self) -> None:
+    def evaluated(self, batch: ReconstructionBatch, stage: Stage) -> Iterable[tuple[str, ReconstructionBatch]]:
+        """In a test the batch with each number of views."""
+        if stage == "val":
+            return [("", batch)]
+        return ((f"_{count}_views", batch.with_views(count)) for count in self.test_views)
+
+    def update_metrics(self, outputs: Tensor, batch: ReconstructionBatch) -> None:
+        scores: Any = self.scores[str(batch.images.shape[1])]
+        scores.update(outputs, batch.voxels, batch.categories, batch.keys)
+
+    def compute_metrics(self, stage: Stage) -> dict[str, float]:
+        """`_figures` of the scores; in a test with `_N_views` after the name of each figure, for each number of views."""
+        if stage == "val":
+            [scores] = self.scores.values()
+            return {name: value for name, value in self._figures(scores).items() if "/" not in name}
+        values = {}
         for count, scores in self.scores.items():
             found = self._figures(scores)
             self.curve[int(count)] = found
             for name, value in found.items():
                 figure, slash, category = name.partition("/")
-                self.log(f"test/{figure}_{count}_views{slash}{category}", value)
+                values[f"{figure}_{count}_views{slash}{category}"] = value
+        return values
 
     def _figures(self, scores: Any) -> dict[str, float]:
         """`iou`, `iou_T` for each threshold, `f_score`, and `iou/NAME` of each category that occurred, at the best threshold."""

@@ -114,7 +114,7 @@ def test_learns_a_scene_and_finds_its_boxes(root):
     losses = []
     for step in range(70):
         optimizer.param_groups[0]["lr"] = OneCycle(0.3, 10).rate(step, 70, 6e-3)
-        terms = task._losses(task._outputs(batch), batch)
+        terms = task.losses(task.outputs(batch), batch)
         losses.append(float(terms["loss"].detach()))
         assert losses[-1] == pytest.approx(sum(float(v.detach()) for n, v in terms.items() if n != "loss"), rel=1e-5)
         optimizer.zero_grad()
@@ -139,7 +139,7 @@ def test_frames_with_nothing_in_them(network, which, root):
     else:
         batch = only(next(iter(data(root).val_dataloader())), 0 if which == "first" else 1)
     task.train()
-    terms = task._losses(task._outputs(batch), batch)
+    terms = task.losses(task.outputs(batch), batch)
     terms["loss"].backward()
     assert all(value.isfinite() for value in terms.values())
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.network.parameters())
