@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from parity import adapters_detection as heads
-from parity.adapters_detection import CENTER_MAPS, PREDICTIONS, Arrays
-from parity.adapters_dsvt import make_backbone
+from parity.adapters import detection as heads
+from parity.adapters.detection import CENTER_MAPS, PREDICTIONS, Arrays
+from parity.adapters.dsvt import make_backbone
 from parity.case_files import Case
 from torch import nn
 

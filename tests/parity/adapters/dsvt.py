@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity.adapters_detection import gradients
+from parity.adapters.detection import gradients
 from parity.case_files import Case, drawn_input
 from torch import Tensor, nn
 
