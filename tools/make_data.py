@@ -4,6 +4,7 @@ shapes: objects of 18 categories as ModelNet40 (points with normals) and ShapeNe
 renders: such objects in 3D-R2N2's folders: 24 pictures and a voxel grid each.
 hands: pictures of hands with their meshes and keypoints in FreiHAND's folders.
 lidar: ray-cast street scenes in KITTI's folders, with pictures, calibrations and labels.
+bodies: people in all kinds of poses as AMASS's files, and scans (.ply) of those that are not for training.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _make_data(argv: list[str]) -> int:
     parser.add_argument(
         "--size",
         type=int,
-        help="number of objects, pictures or frames (default: 2000 shapes or renders, 20000 hands, 500 frames)",
+        help="number of objects, bodies, pictures or frames (default: 2000 shapes, renders or bodies, 20000 hands, 500 frames)",
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other data (default: 0)")
     parser.add_argument("--num-points", type=int, default=10_000, help="shapes: points of a ModelNet40 file (default: 10000)")
@@ -84,7 +85,15 @@ def _hands(arguments: argparse.Namespace) -> None:
     )
 
 
+def _bodies(arguments: argparse.Namespace) -> None:
+    from geo3d.data.synthetic.bodies.generate import write_bodies
+
+    size = 2000 if arguments.size is None else arguments.size
+    write_bodies(arguments.out, size, arguments.seed, workers=arguments.workers)
+
+
 KINDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "bodies": _bodies,
     "hands": _hands,
     "lidar": _lidar,
     "renders": _renders,

@@ -1,0 +1,1 @@
+"""Generated bodies: poses, scans of them, and files."""
