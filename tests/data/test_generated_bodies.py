@@ -157,21 +157,24 @@ def test_settings_vary():
 
 
 def test_files(tmp_path, body):
-    write_bodies(tmp_path / "one", 10, seed=3, frames=2, workers=1)
-    write_bodies(tmp_path / "two", 10, seed=3, frames=2, workers=1)
+    write_bodies(tmp_path / "one", 15, seed=3, frames=2, workers=1)
+    write_bodies(tmp_path / "two", 15, seed=3, frames=2, workers=1)
     names = sorted(path.relative_to(tmp_path / "one").as_posix() for path in (tmp_path / "one").rglob("*.*"))
     assert [name for name in names if "scans" in name] == [
         "scans/test/body_00004_00.ply",
         "scans/test/body_00009_00.ply",
+        "scans/test/body_00014_00.ply",
         "scans/val/body_00003_00.ply",
+        "scans/val/body_00013_00.ply",
     ]
-    assert sum(name.startswith("GeneratedBodies/train/") for name in names) == 7
+    assert sum(name.startswith("GeneratedBodies/train/") for name in names) == 10
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() or name.endswith(".npz")
-    with np.load(tmp_path / "one/GeneratedBodies/test/body_00009_poses.npz") as file:
-        fields = dict(file)
+    for hard in ("val/body_00013", "test/body_00014"):
+        with np.load(tmp_path / f"one/GeneratedBodies/{hard}_poses.npz") as file:
+            fields = dict(file)
+        assert set(fields["names"]) <= set(HARD)
     assert fields["poses"].shape == (2, 156) and fields["trans"].shape == (2, 3) and fields["betas"].shape == (16,)
-    assert set(fields["names"]) <= set(HARD)
     pose = torch.from_numpy(fields["poses"][0]).float()
     vertices = body(
         betas=torch.from_numpy(fields["betas"][:10]).float()[None],
@@ -179,7 +182,7 @@ def test_files(tmp_path, body):
         body_pose=torch.cat([pose[3:66], torch.zeros(6)])[None],
         transl=torch.from_numpy(fields["trans"][0]).float()[None],
     ).vertices[0]
-    scan = read_geometry(tmp_path / "one/scans/test/body_00009_00.ply").points
+    scan = read_geometry(tmp_path / "one/scans/test/body_00014_00.ply").points
     near = KDTree(vertices.detach().numpy()).query(scan)[0]
     assert np.quantile(near, 0.7) < 0.06  # clothes, hair and a floor may lie around it
     assert [split_of(number) for number in range(10)].count("train") == 7

@@ -61,7 +61,7 @@ def _write_body(number: int, out: Path, seed: int, frames: int) -> None:
     rng = np.random.default_rng([seed, number])
     split, name = split_of(number), f"body_{number:05d}"
     betas = np.clip(rng.normal(0, SHAPE_SPREAD, 10), -3, 3)
-    is_hard = split != "train" and (number // 5) % 2 == 1
+    is_hard = split != "train" and (number // 10) % 2 == 1
     names = [(HARD if is_hard else tuple(POSES))[rng.integers(len(HARD) if is_hard else len(POSES))] for _ in range(frames)]
     poses = np.stack([sample_pose(rng, pose) for pose in names])
     poses[:, 0] = [sample_orientation(rng) for _ in range(frames)]
