@@ -153,6 +153,16 @@ NAMES = {
         "voxelize_hard",
         "window_partition",
     ],
+    "geo3d.predict": [
+        "ClassScores",
+        "Detector",
+        "FoundObjects",
+        "PartLabeler",
+        "PartLabels",
+        "Predictor",
+        "ShapeClassifier",
+        "load",
+    ],
     "geo3d.tasks": ["Classification", "Detection", "PartSegmentation", "Reconstruction"],
     "geo3d.zoo": ["convert_official", "load", "names", "network_tensors", "weights_path"],
 }

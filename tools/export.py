@@ -5,7 +5,7 @@ one that geo3d ships) with `--weights`: a .safetensors, .ckpt or released .pth f
 
 FOLDER gets stageS_blocks.onnx (attention blocks), stageS_pooling.onnx (from the stage before), map.onnx (2D backbone and head),
 rest.safetensors (point encoder and position embeddings, which stay in PyTorch) and manifest.json (inputs, shapes, classes, ranges).
-`geo3d.export.dsvt_runtime.load_onnx(FOLDER)` runs all of it. Needs: pip install onnx onnxruntime onnxscript
+`geo3d.load(FOLDER)` runs all of it. Needs: pip install onnx onnxruntime onnxscript
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _difference(network: Any, folder: Path) -> float:
     """
     import torch
 
-    from geo3d.export.dsvt_runtime import load_onnx
+    from geo3d.export.dsvt_runtime import read_export
 
     generator = torch.Generator().manual_seed(0)
     low, high = torch.tensor(network.encoder.point_range).split(3)
@@ -158,7 +158,7 @@ def _difference(network: Any, folder: Path) -> float:
     batch_index = torch.zeros(3000, dtype=torch.int64)
     with torch.no_grad():
         expected = network(points, batch_index, 1)
-    found: Any = load_onnx(folder).network(points, batch_index, 1)
+    found: Any = read_export(folder)[0](points, batch_index, 1)
     name = "dense_heatmap" if hasattr(expected, "dense_heatmap") else "heatmap"  # proposals may change places
     wanted = getattr(expected, name)
     difference = float((getattr(found, name) - wanted).abs().max())

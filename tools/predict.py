@@ -63,7 +63,7 @@ def _predict(argv: list[str]) -> int:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
     predictor = load(arguments.model, _device(arguments.device))
     run = detect if isinstance(predictor, Detector) else _classify if isinstance(predictor, ShapeClassifier) else _label_parts
-    results = run(predictor, arguments)  # type: ignore[arg-type]
+    results = run(predictor, arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     if arguments.save and not isinstance(predictor, Detector):
@@ -140,7 +140,7 @@ def _category(path: Path, predictor: PartLabeler, wanted: str | None) -> str:
     from geo3d.zoo import load
 
     known = {name.lower() for name in predictor.category_names}
-    classifier = load("risurconv-shapes-classifier", next(predictor.network.parameters()).device)
+    classifier = load("risurconv-shapes-classifier", predictor.device)
     for name, probability in classifier(path).top(1000):
         if name.lower() in known:
             print(f"{path.name}: classified as {name} ({probability:.2f}); --category names another")

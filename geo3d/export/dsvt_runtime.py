@@ -17,12 +17,11 @@ from geo3d.models.dsvt.backbone import Stage
 from geo3d.models.dsvt.blocks import Block
 from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.ops import pooling_partition
-from geo3d.predict.shapes import PointPredictor, predictor_for
 from geo3d.zoo.weights import WeightsInfo, build
 
 
-def load_onnx(folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> PointPredictor:
-    """The predictor of an exported detector, as `geo3d.load` gives it for weights.
+def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> tuple[OnnxDSVT, WeightsInfo]:
+    """An exported detector and the description of its weights; `geo3d.load` makes a predictor of them.
 
     Args:
         folder: written by `geo3d export`, or its manifest.
@@ -39,7 +38,7 @@ def load_onnx(folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvi
     network = build(info)
     assert isinstance(network, DSVTDetector)
     _fill_rest(network, folder / manifest["rest"])
-    return predictor_for(OnnxDSVT(network.eval(), folder, manifest, providers), info)
+    return OnnxDSVT(network.eval(), folder, manifest, providers), info
 
 
 class OnnxDSVT(nn.Module):

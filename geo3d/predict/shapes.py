@@ -1,18 +1,16 @@
-"""Predictors: a trained network with what stands before and after it, from the user's files to named results."""
+"""Predictors of clouds and meshes: the class of a shape, the parts of its points."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor, nn
+from torch import Tensor
 
 from geo3d.data.shapes.prepare import Shape, network_points, oriented_cloud
-from geo3d.zoo.weights import WeightsInfo
+from geo3d.predict.base import Predictor, Result
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,8 @@ class PartLabels:
     part_names: dict[int, str]
 
 
-class PointPredictor(ABC):
-    """A network in evaluation mode, and the description of its weights."""
-
-    def __init__(self, network: nn.Module, info: WeightsInfo):
-        self.network = network
-        self.info = info
-
-    @abstractmethod
-    def __call__(self, shape: Shape, **options: Any) -> Any:
-        """Predict for a file, a `Geometry` or an array [N, 3] or [N, 6] of positions and normals."""
+class ShapePredictor(Predictor[Shape, Result]):
+    """What predictors of shapes share: the cloud as the network was trained to see it."""
 
     def _input(self, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cloud [N, 6] as the network was trained to see it, [S, 6], and the rows [S] that it took."""
@@ -72,22 +62,29 @@ class PointPredictor(ABC):
         return network_points(cloud, preprocessing["num_points"], preprocessing.get("orient_normals", False), draw)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array)[None].to(next(self.network.parameters()).device)
+        return torch.from_numpy(array)[None].to(self.device)
 
 
-class ShapeClassifier(PointPredictor):
+class ShapeClassifier(ShapePredictor[ClassScores]):
     """Names the class of a shape."""
 
-    def __call__(self, shape: Shape, **options: Any) -> ClassScores:
-        """Scores of every class; errors are those of `geo3d.data.shapes.prepare.oriented_cloud`."""
-        cloud, _ = oriented_cloud(shape)
+    def __call__(self, source: Shape) -> ClassScores:
+        """Scores of every class.
+
+        Args:
+            source: a file, a `Geometry`, or an array [N, 3] or [N, 6] of positions and normals.
+
+        Raises:
+            ValueError, FileNotFoundError: as `geo3d.data.shapes.prepare.oriented_cloud`.
+        """
+        cloud, _ = oriented_cloud(source)
         points, _ = self._input(cloud)
         with torch.inference_mode():
             probabilities = self.network(self._tensor(points))[0].exp()
         return ClassScores(points, cloud, tuple(self.info.labels["class_names"]), probabilities.float().cpu().numpy())
 
 
-class PartLabeler(PointPredictor):
+class PartLabeler(ShapePredictor[PartLabels]):
     """Labels the points of a shape with the parts of its category."""
 
     @property
@@ -95,22 +92,22 @@ class PartLabeler(PointPredictor):
         """The categories whose parts the network knows."""
         return list(self.info.labels["category_names"])
 
-    def __call__(self, shape: Shape, category: str = "", **options: Any) -> PartLabels:
+    def __call__(self, source: Shape, category: str = "") -> PartLabels:
         """Label every point; those that the network did not see take the label of the nearest one it saw.
 
         Args:
-            shape: the shape.
+            source: a file, a `Geometry`, or an array [N, 3] or [N, 6] of positions and normals.
             category: its category, one of `category_names`.
 
         Raises:
             ValueError: an unknown category, or as `geo3d.data.shapes.prepare.oriented_cloud`.
         """
         index = self.category_index(category)
-        cloud, _ = oriented_cloud(shape)
+        cloud, _ = oriented_cloud(source)
         points, rows = self._input(cloud)
         start, stop = self.info.labels["part_ranges"][index]
         with torch.inference_mode():
-            categories = torch.tensor([index], device=next(self.network.parameters()).device)
+            categories = torch.tensor([index], device=self.device)
             scores = self.network(self._tensor(points), categories)[0, :, start:stop]
         seen = scores.argmax(1).cpu().numpy() + start
         labels = seen[cKDTree(cloud[rows, :3]).query(cloud[:, :3])[1]]
@@ -127,17 +124,3 @@ class PartLabeler(PointPredictor):
         if category.lower() not in lower:
             raise ValueError(f"category must be one of {', '.join(lower)}, got {category!r}")
         return lower.index(category.lower())
-
-
-def predictor_for(network: nn.Module, info: WeightsInfo) -> PointPredictor:
-    """The predictor of a task's networks.
-
-    Raises:
-        ValueError: weights of an unknown task.
-    """
-    from geo3d.predict.sweeps import Detector
-
-    kinds: dict[str, type[Any]] = {"classification": ShapeClassifier, "detection": Detector, "part_segmentation": PartLabeler}
-    if info.task not in kinds:
-        raise ValueError(f"weights are for the task {info.task!r}; this version of geo3d predicts {', '.join(kinds)}")
-    return kinds[info.task](network, info)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geo3d.data.lidar.kitti import SWEEP_FOLDERS, read_kitti_frame
 from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
 from geo3d.models.detection import Detections, decoder_for
-from geo3d.predict.shapes import PointPredictor
+from geo3d.predict.base import Predictor
+from geo3d.zoo.weights import WeightsInfo
 
 Sweep = str | Path | np.ndarray | Tensor | LidarSample
 
@@ -52,31 +53,50 @@ class FoundObjects:
         return {name: counts[name] for name in self.class_names}
 
 
-class Detector(PointPredictor):
-    """Finds objects in a LiDAR sweep."""
+class Detector(Predictor[Sweep, FoundObjects]):
+    """Finds objects in a LiDAR sweep; `step` does so for the points of a running sensor.
 
-    def __call__(self, shape: Sweep, **options: Any) -> FoundObjects:  # type: ignore[override]
+    Attributes:
+        decode: from outputs of the head to boxes.
+
+    Raises:
+        ValueError: options of the decoder in the weights that the head's decoder does not have.
+    """
+
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        super().__init__(network, info)
+        parts: Any = network
+        self.decode = decoder_for(parts.head, parts.bev_grid, info.labels["decoder"])
+
+    def __call__(self, source: Sweep) -> FoundObjects:
         """Objects of a sweep, the best of each class first; none where no point is in the network's range.
 
         The sweep's x axis must point forward and z up, as the network was trained. Of a sweep of another sensor the intensities are
         brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are dropped.
 
         Args:
-            shape: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image are read too), a sample, or an
+            source: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image are read too), a sample, or an
                 array [N, 3 or more] of x, y, z and measurements in the units of the data that the network was trained on.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a damaged file, or an array of another shape.
         """
-        sample = self.read(shape)
-        network: Any = self.network
-        points = self.network_points(sample).to(network.encoder.cell_size.device)
-        batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        with torch.inference_mode():
-            outputs = network(points, batch_index, 1)
-            [found] = decoder_for(network.head, network.bev_grid, self.info.labels["decoder"])(outputs)
+        sample = self.read(source)
+        found = self.step(self.network_points(sample))
         return FoundObjects(found.to("cpu"), tuple(self.info.labels["class_names"]), sample)
+
+    @torch.inference_mode()
+    def step(self, points: Tensor) -> Detections:
+        """Objects of one frame, the best of each class first, on the network's device.
+
+        Args:
+            points: [M, 3 + F] float32, metres and the measurements that the network was trained on (see `network_points`).
+        """
+        points = points.to(self.device)
+        batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        [found] = self.decode(self.network(points, batch_index, 1))
+        return found
 
     def read(self, sweep: Sweep) -> LidarSample:
         """The sweep of any source."""

@@ -59,13 +59,13 @@ def cloud(network, *counts: int) -> tuple[Tensor, Tensor, int]:
 
 @pytest.mark.parametrize("counts", [(1,), (300, 40), (4000,), (0, 7), (0,)], ids=str)
 def test_onnx_runtime_agrees(exported, counts):
-    from geo3d.export.dsvt_runtime import load_onnx
+    from geo3d.export.dsvt_runtime import read_export
 
     network, folder = exported
     batch = cloud(network, *counts)
     with torch.no_grad():
         expected = network(*batch)
-    found = load_onnx(folder).network(*batch)
+    found = read_export(folder)[0](*batch)
     for name in network.head.branches:
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-4)
 

@@ -1,0 +1,38 @@
+"""What all predictors share: a trained network, the description of its weights, and the device it runs on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+from geo3d.zoo.weights import WeightsInfo
+
+Source = TypeVar("Source", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+
+
+class Predictor(ABC, Generic[Source, Result]):
+    """A trained network with what stands before and after it: call it with what the user has.
+
+    Args:
+        network: with its weights; it is put into evaluation mode.
+        info: the description of the weights.
+
+    Subclasses prepare in the constructor what does not depend on the input, so that bad metadata fails there.
+    """
+
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        self.network = network.eval()
+        self.info = info
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next(self.network.parameters()).device
+
+    @abstractmethod
+    def __call__(self, source: Source) -> Result:
+        """Predict for one source, such as a file or an array."""

@@ -1,0 +1,72 @@
+"""From weights to the predictor of their task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from geo3d.predict.base import Predictor
+from geo3d.predict.shapes import PartLabeler, ShapeClassifier
+from geo3d.predict.sweeps import Detector
+from geo3d.zoo.catalogue import names, weights_path
+from geo3d.zoo.weights import WeightsInfo, build, fill, read_info, read_tensors
+
+PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights name it
+    "classification": ShapeClassifier,
+    "detection": Detector,
+    "part_segmentation": PartLabeler,
+}
+
+
+def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
+    """A trained model, ready for the user's own clouds, meshes and sweeps.
+
+    Args:
+        name: packaged weights by name (see `geo3d.zoo.names`), a .safetensors file that `geo3d train` wrote, or a folder of
+            `geo3d export`.
+        device: where it runs; of an exported network what PyTorch does.
+
+    Returns:
+        The predictor of the weights' task (see `geo3d.predict.Predictor`): call it with a file or an array; `.network` is the network
+        in evaluation mode, `.info` its description.
+
+    Raises:
+        FileNotFoundError: no such weights.
+        ImportError: an exported network without ONNX Runtime.
+        ValueError: a file that is not weights of geo3d.
+    """
+    network: nn.Module
+    if Path(name).is_dir() and str(name) not in names():  # a packaged name wins over a folder that happens to be called so
+        from geo3d.export.dsvt_runtime import read_export
+
+        network, info = read_export(name)
+        return predictor_for(network.to(device), info, name)
+    path = weights_path(name)
+    info = read_info(path)
+    network = build(info)
+    fill(network, read_tensors(path), path)
+    return predictor_for(network.to(device), info, path)
+
+
+def predictor_for(network: nn.Module, info: WeightsInfo, source: str | Path = "weights") -> Predictor[Any, Any]:
+    """The predictor of a task's networks.
+
+    Args:
+        network: with its weights.
+        info: their description.
+        source: where they are from, for errors.
+
+    Raises:
+        ValueError: an unknown task, or options that its decoder does not have.
+    """
+    if info.task not in PREDICTORS:
+        raise ValueError(
+            f"{source}: weights are for the task {info.task!r}; this version of geo3d predicts {', '.join(PREDICTORS)}"
+        )
+    try:
+        return PREDICTORS[info.task](network, info)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
