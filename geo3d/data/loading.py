@@ -91,8 +91,9 @@ def make_loader(
 
 
 def current_epoch(module: lightning.LightningDataModule) -> int:
-    """Epoch of the trainer that asks for loaders, 0 without one.
+    """Epoch that the trainer which asks for loaders is about to run, 0 without one.
 
-    Lightning starts the first iteration, which in a resumed training is not epoch 0, before it calls `set_epoch`.
+    Worker processes start to load before Lightning calls `set_epoch`. `trainer.current_epoch` is not it: a checkpoint that was
+    written at the end of an epoch counts that epoch as processed, but not yet as completed.
     """
-    return module.trainer.current_epoch if module.trainer is not None else 0
+    return module.trainer.fit_loop.epoch_progress.current.processed if module.trainer is not None else 0  # type: ignore[attr-defined]

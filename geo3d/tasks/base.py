@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,6 +74,9 @@ class Task(lightning.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
     def on_train_epoch_start(self) -> None:
+        # What an epoch draws (dropout) depends on seed, epoch and process alone, so that a resumed training repeats it.
+        seed = [int(os.environ.get("PL_GLOBAL_SEED", "0")), self.current_epoch, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         if self.norm_momentum is not None:
             momentum = self.norm_momentum.rate(self.current_epoch, self.trainer.max_epochs or 1, 0.1)
             for module in self.network.modules():
