@@ -32,6 +32,7 @@ if __name__ == "__main__":
             "geo3d": ["py.typed"],
             "geo3d.body": ["assets/*.npz"],
             "geo3d.configs": ["**/*.yaml"],
+            "geo3d.tools": ["assets/*"],
             "geo3d.viz": ["web/*"],
             "geo3d.zoo": ["weights/*.safetensors"],
         },
