@@ -22,12 +22,12 @@ MATERIALS = Materials()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("hands") / "out"
-    write_hands(out, 6, 3, workers=1, progress=False)
+    write_hands(out, 52, 3, workers=1, evaluation_size=2)
     return out
 
 
 def test_freihand_folders(folder):
-    for split, count in (("training", 5), ("evaluation", 1)):
+    for split, count in (("training", 50), ("evaluation", 2)):
         files = sorted((folder / split / "rgb").iterdir())
         assert [path.name for path in files] == [f"{number:08d}.jpg" for number in range(count)]
         lists = {name: json.loads((folder / f"{split}_{name}.json").read_text()) for name in LISTS}
@@ -44,13 +44,13 @@ def test_freihand_folders(folder):
         f"{split}_{name}.json" for split in ("training", "evaluation") for name in LISTS
     }
     frames = list(find_hand_frames(folder))  # the viewer reads them too
-    assert len(frames) == 6
+    assert len(frames) == 52
 
 
 def test_the_same_whatever_the_workers(folder, tmp_path):
-    write_hands(tmp_path / "out", 6, 3, workers=2, progress=False)
+    write_hands(tmp_path / "out", 52, 3, workers=2, evaluation_size=2)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 16
+    assert len(files) == 52 + 10
     for path in files:
         assert (folder / path).read_bytes() == (tmp_path / "out" / path).read_bytes(), path
     assert (make_picture(4, 0, MATERIALS).image != make_picture(3, 0, MATERIALS).image).any()

@@ -42,8 +42,10 @@ def new_folder(out: str | Path) -> Iterator[Path]:
 
 def write_each(
     write: Callable[[int], Any], count: int, workers: int, *, title: str, unit: str, fewest: int, chunk: int
-) -> None:
-    """Call `write` with each number below `count`, with a progress bar.
+) -> list[Any]:
+    """Call `write` with each number below `count`, with a progress bar, and return what it returns, in order.
+
+    An error or an interruption ends it at once: work that has not begun is not done.
 
     Args:
         write: can be pickled.
@@ -54,10 +56,11 @@ def write_each(
     """
     bar = {"total": count, "desc": title, "unit": unit, "disable": None}
     if workers == 1 or count < fewest:
-        for _ in tqdm(map(write, range(count)), **bar):
-            pass
-        return
+        return list(tqdm(map(write, range(count)), **bar))
     context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in tqdm(pool.map(write, range(count), chunksize=chunk), **bar):
-            pass
+        try:
+            return list(tqdm(pool.map(write, range(count), chunksize=chunk), **bar))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
