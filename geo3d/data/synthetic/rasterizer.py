@@ -127,21 +127,6 @@ def rasterize_parallel(vertices: np.ndarray, faces: np.ndarray, towards: np.ndar
     return Raster(*_fill(homogeneous, places[:, 2].copy(), faces, size, size, False)), matrix
 
 
-def _parallel_matrix(vertices: np.ndarray, towards: np.ndarray, size: int) -> np.ndarray:
-    axis = -towards / np.linalg.norm(towards)
-    side = np.cross(axis, [1.0, 0, 0] if abs(axis[0]) < 0.7 else [0, 1.0, 0])
-    side /= np.linalg.norm(side)
-    turn = np.stack([side, np.cross(axis, side), axis])
-    local = vertices @ turn.T
-    low, high = local.min(0), local.max(0)
-    scale = (size - 4) / max(high[0] - low[0], high[1] - low[1], 1e-9)
-    matrix = np.zeros((3, 4))
-    matrix[:2, :3] = scale * turn[:2]
-    matrix[2, :3] = turn[2]
-    matrix[:2, 3] = (size - 1) / 2 - scale * (low[:2] + high[:2]) / 2
-    return matrix
-
-
 def interpolate(raster: Raster, corners: np.ndarray) -> np.ndarray:
     """[H, W, C] float32 of values at the corners of faces [F, 3, C]; zero where there is no face."""
     return _interpolate(raster.face, raster.weights, np.ascontiguousarray(corners, np.float32))
@@ -189,6 +174,39 @@ def _checked(name: str, vertices: Any, faces: Any) -> tuple[np.ndarray, np.ndarr
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise ValueError(f"{name}: faces name vertices {faces.min()} to {faces.max()} of {len(vertices)}")
     return vertices, faces
+
+
+@jit
+def _parallel_matrix(points, towards, size):
+    """[3, 4] matrix to column, row and depth of rays from a light; plain loops, as numpy is slow for so few numbers."""
+    ax, ay, az = -towards[0], -towards[1], -towards[2]
+    length = np.sqrt(ax * ax + ay * ay + az * az)
+    ax, ay, az = ax / length, ay / length, az / length
+    sx, sy, sz = _cross(ax, ay, az, 1.0, 0.0, 0.0) if abs(ax) < 0.7 else _cross(ax, ay, az, 0.0, 1.0, 0.0)
+    length = np.sqrt(sx * sx + sy * sy + sz * sz)
+    sx, sy, sz = sx / length, sy / length, sz / length
+    ux, uy, uz = _cross(ax, ay, az, sx, sy, sz)
+    turn = np.array([[sx, sy, sz], [ux, uy, uz], [ax, ay, az]])
+    low, high = _extent(points, turn)
+    scale = (size - 4) / max(high[0] - low[0], high[1] - low[1], 1e-9)
+    matrix = np.zeros((3, 4))
+    for c in range(3):
+        matrix[0, c], matrix[1, c], matrix[2, c] = scale * turn[0, c], scale * turn[1, c], turn[2, c]
+    for axis in range(2):
+        matrix[axis, 3] = (size - 1) / 2 - scale * (low[axis] + high[axis]) / 2
+    return matrix
+
+
+@jit
+def _extent(points, turn):
+    """Smallest and largest coordinates [3] of turned points."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for i in range(len(points)):
+        for axis in range(3):
+            value = turn[axis, 0] * points[i, 0] + turn[axis, 1] * points[i, 1] + turn[axis, 2] * points[i, 2]
+            low[axis] = min(low[axis], value)
+            high[axis] = max(high[axis], value)
+    return low, high
 
 
 @jit

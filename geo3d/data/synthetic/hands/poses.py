@@ -15,7 +15,8 @@ FINGERS = ("index", "middle", "ring", "little")
 LIMITS = {"mcp": (-25, 90), "spread": (-16, 16), "pip": (-4, 108), "dip": (-8, 75)}
 THUMB_LIMITS = {"flex": (-28, 38), "abduct": (-28, 28), "twist": (-15, 40), "mcp": (-12, 52), "ip": (-18, 78)}
 KINDS = {"random": 0.24, "fist": 0.1, "pinch": 0.12, "point": 0.09, "count": 0.12, "spread": 0.1, "grasp": 0.13, "relaxed": 0.1}
-CANDIDATES = 12  # poses tried before the least intersecting one is taken
+FREE = 0.0015  # metres of overlap that flesh gives way to
+FIRST_CANDIDATES, CANDIDATES = 3, 12  # poses tried before the least intersecting one is taken
 PINCH_CANDIDATES = 48  # more: the tips have to meet
 RADII = np.array([0.0098, 0.0078, 0.0082, 0.0078, 0.0068])  # of thumb, index, ... little finger, metres at the middle
 
@@ -54,14 +55,17 @@ def draw_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     if kind not in KINDS:
         raise ValueError(f"draw_pose: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    number = PINCH_CANDIDATES if kind == "pinch" else CANDIDATES
+    number = PINCH_CANDIDATES if kind == "pinch" else FIRST_CANDIDATES
     joints = _to_joints(np.stack([_angles(kind, rng) for _ in range(number)]))
     overlap = intersection(joints)
+    if kind != "pinch" and overlap.min() > FREE:
+        joints = _to_joints(np.stack([_angles(kind, rng) for _ in range(CANDIDATES)]))
+        overlap = intersection(joints)
     if kind == "pinch":
         overlap = overlap + 2 * np.abs(pinch_gap(joints) - rng.uniform(0.012, 0.02))
         best = int(overlap.argmin())
     else:
-        free = np.nonzero(overlap < 0.0015)[0]
+        free = np.nonzero(overlap <= FREE)[0]
         best = int(free[0]) if len(free) else int(overlap.argmin())
     wrist = np.radians([rng.normal(0, 6), rng.normal(0, 10), rng.normal(5, 24)]).clip(-1.1, 1.1)
     return Pose(kind, joints[best], wrist)
