@@ -20,7 +20,7 @@ from geo3d.data.synthetic.writing import new_folder, write_each
 EVALUATION_SHARE = 10  # one picture in so many is for evaluation
 LISTS = ("K", "xyz", "verts", "mano", "scale")
 DECIMALS = {"K": 4, "xyz": 6, "verts": 6, "mano": 6, "scale": 6}
-VERSION = 3  # raised when the same seed gives other pictures; part of the name of the cached data
+VERSION = 4  # raised when the same seed gives other pictures; part of the name of the cached data
 
 
 def write_hands(

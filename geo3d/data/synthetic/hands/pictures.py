@@ -66,7 +66,10 @@ def procedural_picture(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     from geo3d.data.synthetic.hands.skins import smooth_noise
 
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
-    colours = decode_srgb(rng.integers(0, 256, (4, 3)).astype(np.uint8))
+    codes = rng.integers(0, 256, (4, 3))
+    dull = rng.beta(2, 1)  # most rooms are grey, brown and white
+    codes = codes * (1 - dull) + codes.mean(1, keepdims=True) * dull + rng.normal(0, 10, (4, 3))
+    colours = decode_srgb(codes.clip(0, 255).astype(np.uint8))
     across = (np.cos(angle := rng.uniform(0, 6.28)) * x + np.sin(angle) * y)[..., None] % 1
     out = colours[0] * (1 - across) + colours[1] * across
     for colour in colours[2:]:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from geo3d.data.synthetic.hands.model import FINGER_ROOTS, hand_model
 from geo3d.data.synthetic.rasterizer import decode_srgb, interpolate, rasterize
@@ -49,6 +50,9 @@ def layout() -> Layout:
     raster = rasterize(flat, np.arange(len(flat)).reshape(-1, 3), camera)
     names, values = zip(*_vertex_fields().items(), strict=True)
     maps = interpolate(raster, np.stack(values, 1)[model.detail_faces])
+    # Beyond the borders of the pieces as at the borders, so that no seam shows.
+    nearest = distance_transform_edt(raster.face < 0, return_distances=False, return_indices=True)
+    maps = maps[tuple(nearest)]
     return Layout(pieces, corner_uv, {name: maps[..., n] for n, name in enumerate(names)})
 
 
