@@ -1,0 +1,153 @@
+"""Metrics of hands, equal to FreiHAND's official evaluation (Zimmermann et al., ICCV 2019): lengths in metres, figures in millimetres.
+
+`PA` is after alignment by rotation, scale and translation of each prediction. The official alignment may mirror; so does it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torchmetrics import Metric
+
+from geo3d.geometry.alignment import similarity_aligned
+
+THRESHOLDS = torch.linspace(0, 0.05, 100, dtype=torch.float64)  # metres, of the curve of correct keypoints
+
+
+def distances(predicted: Tensor, target: Tensor, align: bool = False) -> Tensor:
+    """Distances [B, N] float64 in metres of corresponding points [B, N, 3], where `align` says so after the official alignment."""
+    predicted, target = predicted.double(), target.double()
+    if align:
+        predicted = similarity_aligned(predicted, target, reflections=True)
+    return (predicted - target).norm(dim=-1)
+
+
+def correct_curve(errors: Tensor, thresholds: Tensor = THRESHOLDS) -> Tensor:
+    """Share of the samples whose error [B, N] is at most each threshold, in mean over the points: [T]."""
+    return (errors[..., None] <= thresholds.to(errors)).double().mean((0, 1))
+
+
+def area_under_curve(curve: Tensor, thresholds: Tensor = THRESHOLDS) -> float:
+    """Area under a curve [T] over the range of the thresholds, by trapezoids; at most 1."""
+    return float(torch.trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0]))
+
+
+def f_score(predicted: Tensor, target: Tensor, threshold: float) -> tuple[float, float, float]:
+    """F-score of two point sets [N, 3] and [M, 3], and the shares it is the harmonic mean of.
+
+    Args:
+        predicted, target: metres.
+        threshold: points nearer than so many metres to the other set count.
+
+    Returns:
+        F, the share of target points near a predicted one, the share of predicted points near a target one. F is 0 where both are 0.
+    """
+    sets = [points.detach().cpu().double().numpy() for points in (predicted, target)]
+    found = float((cKDTree(sets[0]).query(sets[1])[0] < threshold).mean())
+    right = float((cKDTree(sets[1]).query(sets[0])[0] < threshold).mean())
+    return (2 * found * right / (found + right) if found + right else 0.0), found, right
+
+
+def keypoint_auc_2d(predicted: Tensor, target: Tensor, scale: float = 30.0) -> Tensor:
+    """Area under the curve of 2D keypoints as ReJSHand's own evaluator has it.
+
+    Args:
+        predicted, target: [B, N, 2] pixels of the original image.
+        scale: pixels that an error of 1 stands for.
+
+    Returns:
+        [B]: mean over the thresholds 0, 0.05, ..., 0.95 of the share of keypoints with a smaller error.
+    """
+    errors = (predicted - target).double().norm(dim=-1) / scale
+    thresholds = 0.05 * torch.arange(20, dtype=torch.float64, device=errors.device)
+    return (errors[..., None] < thresholds).double().mean((1, 2))
+
+
+class HandErrors(Metric):
+    """PA-MPJPE, PA-MPVPE, their areas under the curve and F-scores of the aligned vertices, over all samples.
+
+    Also the errors relative to the root joint without alignment (`mpjpe_mm`), and of keypoints in the image (`keypoint_error`, in units
+    of the crop's side).
+
+    Args:
+        root: joint that unaligned errors are relative to.
+        f_thresholds_mm: of the F-scores; they are the slow part, and an empty list leaves them out.
+    """
+
+    full_state_update = False
+    joint_errors: list[Tensor]
+    vertex_errors: list[Tensor]
+    root_errors: list[Tensor]
+    scores: list[Tensor]
+    keypoint_errors: list[Tensor]
+
+    def __init__(self, root: int = 9, f_thresholds_mm: Sequence[int] = (5, 15)):
+        super().__init__()
+        self.root, self.f_thresholds_mm = root, tuple(f_thresholds_mm)
+        for name in ("joint_errors", "vertex_errors", "root_errors", "scores", "keypoint_errors"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, joints: Tensor, target_joints: Tensor, vertices: Tensor, target_vertices: Tensor) -> None:
+        """Joints [B, J, 3] and vertices [B, V, 3] of a batch, metres."""
+        self.joint_errors.append(distances(joints, target_joints, align=True))
+        relative = [(x - x[:, self.root, None]) for x in (joints, target_joints)]
+        self.root_errors.append(distances(relative[0], relative[1]))
+        self.vertex_errors.append(distances(vertices, target_vertices, align=True))
+        if self.f_thresholds_mm:
+            aligned = similarity_aligned(vertices.double(), target_vertices.double(), reflections=True)
+            each = [
+                [f_score(found, wanted, 1e-3 * limit)[0] for limit in self.f_thresholds_mm]
+                for found, wanted in zip(aligned, target_vertices, strict=True)
+            ]
+            self.scores.append(torch.tensor(each, dtype=torch.float64, device=joints.device))
+
+    def update_keypoints(self, keypoints: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Keypoints [B, J, 2] in units of the crop's side, of which `valid` [B, J] count."""
+        self.keypoint_errors.append((keypoints - target).double().norm(dim=-1)[valid > 0])
+        self._update_count += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures by name; those of which no sample was seen are left out."""
+        figures: dict[str, Tensor] = {}
+        if self.joint_errors:
+            kinds = (("joints", "mpjpe", self.joint_errors), ("vertices", "mpvpe", self.vertex_errors))
+            for kind, name, parts in kinds:
+                errors = _all(parts)
+                figures[f"pa_{name}_mm"] = 1000 * errors.mean()
+                figures[f"pa_{kind}_auc"] = torch.tensor(area_under_curve(correct_curve(errors.cpu())))
+            figures["mpjpe_mm"] = 1000 * _all(self.root_errors).mean()
+        if self.scores:
+            means = _all(self.scores).mean(0)
+            figures |= {f"f_{limit}mm": mean for limit, mean in zip(self.f_thresholds_mm, means, strict=True)}
+        if self.keypoint_errors:
+            figures["keypoint_error"] = _all(self.keypoint_errors).mean()
+        return {name: value.float() for name, value in figures.items()}
+
+
+def _all(parts: list[Tensor] | Tensor) -> Tensor:
+    return torch.cat(parts) if isinstance(parts, list) else parts  # already joined between processes
+
+
+class RootErrors(Metric):
+    """Distance in the camera's frame of the root joint that `solve_translation` finds, `camera_root_mm`, and its part in depth."""
+
+    full_state_update = False
+    parts: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("parts", default=[], dist_reduce_fx="cat")
+
+    def update(self, found: Tensor, target: Tensor) -> None:
+        """Roots [B, 3] metres, as found and as they are."""
+        self.parts.append((found - target).double())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures by name; none without samples."""
+        if not self.parts:
+            return {}
+        errors = 1000 * _all(self.parts)
+        return {"camera_root_mm": errors.norm(dim=-1).mean().float(), "camera_depth_mm": errors[:, 2].abs().mean().float()}
