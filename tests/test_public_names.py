@@ -100,6 +100,24 @@ NAMES = {
         "dice_loss",
         "load_deit",
     ],
+    "geo3d.models.rejshand": [
+        "Backbone",
+        "BoneFeatures",
+        "CoordinateAttention",
+        "Expansion",
+        "FoldedReJSHand",
+        "HandLosses",
+        "HandOutput",
+        "HandTargets",
+        "InteractionBlock",
+        "MeshHead",
+        "ReJSHand",
+        "TokenAttention",
+        "fold_norms",
+        "hand_losses",
+        "load_lite0",
+        "sine_encoding",
+    ],
     "geo3d.models.risurconv": [
         "FeaturePropagation",
         "GroupAll",
@@ -163,7 +181,7 @@ NAMES = {
         "ShapeClassifier",
         "load",
     ],
-    "geo3d.tasks": ["Classification", "Detection", "PartSegmentation", "Reconstruction"],
+    "geo3d.tasks": ["Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"],
     "geo3d.zoo": ["convert_official", "load", "names", "network_tensors", "weights_path"],
 }
 

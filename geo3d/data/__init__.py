@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from geo3d.data.generated import GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
+    from geo3d.data.hands.modules import FreiHand
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
     from geo3d.data.images.preprocessing import prepare_views
@@ -37,6 +38,7 @@ __all__ = [
     "ClassificationBatch",
     "ClassificationSample",
     "FG3DDataset",
+    "FreiHand",
     "GeneratedHands",
     "GeneratedRenders",
     "GeneratedShapes",
@@ -69,6 +71,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "hands.modules": ("FreiHand",),
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),

@@ -2,7 +2,8 @@
 
 from geo3d.tasks.classification import Classification
 from geo3d.tasks.detection import Detection
+from geo3d.tasks.hand_mesh import HandMesh
 from geo3d.tasks.part_segmentation import PartSegmentation
 from geo3d.tasks.reconstruction import Reconstruction
 
-__all__ = ["Classification", "Detection", "PartSegmentation", "Reconstruction"]
+__all__ = ["Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"]

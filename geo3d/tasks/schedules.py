@@ -113,5 +113,31 @@ class OneCycle:
         return False, min((step - top) / max(1, steps - top), 1.0)
 
 
+@dataclass(frozen=True)
+class HandSteps:
+    """Factor of the rate at each step: a linear rise from 0, then the whole rate, and a fraction of it in the end (ReJSHand).
+
+    Attributes:
+        warmup: share of the steps in which the rate rises (published: 5 of 200 epochs).
+        drop_at: share of the steps after which the rate drops.
+        drop: factor of the rate from there on.
+        cosine: fall along half a cosine from the end of the rise to `drop` at the end instead.
+    """
+
+    warmup: float = 0.025
+    drop_at: float = 0.5
+    drop: float = 0.1
+    cosine: bool = False
+
+    def factor(self, step: int, steps: int) -> float:
+        """Factor at a step, counted from 0, of so many."""
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return step / max(1, rise - 1)
+        if self.cosine:
+            return _half_cosine(1.0, self.drop, min(1.0, (step - rise) / max(1, steps - rise)))
+        return 1.0 if step < self.drop_at * steps else self.drop
+
+
 def _half_cosine(first: float, last: float, part: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * part)) / 2

@@ -45,4 +45,6 @@ def network_tensors(name: str | Path) -> dict[str, Tensor]:
         return convert_official("dsvt", tensors)
     if any(name.startswith("transformer_decoder.") for name in tensors):
         return convert_official("lrgt", tensors)
+    if any(name.startswith("mesh_head.deconv.") for name in tensors):
+        return convert_official("rejshand", tensors)
     return tensors

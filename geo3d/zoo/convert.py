@@ -6,16 +6,22 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from geo3d.zoo import arteq, dsvt, lrgt, risurconv
+from geo3d.zoo import arteq, dsvt, lrgt, rejshand, risurconv
 
-CONVERTERS = {"arteq": arteq.convert, "dsvt": dsvt.convert, "lrgt": lrgt.convert, "risurconv": risurconv.convert}
+CONVERTERS = {
+    "arteq": arteq.convert,
+    "dsvt": dsvt.convert,
+    "lrgt": lrgt.convert,
+    "rejshand": rejshand.convert,
+    "risurconv": risurconv.convert,
+}
 
 
 def convert_official(model: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict for our network from one with the authors' tensor names.
 
     Args:
-        model: "arteq", "dsvt", "lrgt" or "risurconv".
+        model: "arteq", "dsvt", "lrgt", "rejshand" or "risurconv".
         state_dict: the authors' tensors by name, without a "module." prefix.
 
     Returns:

@@ -125,14 +125,15 @@ def build(info: WeightsInfo) -> nn.Module:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load tensors into a network; every one must be there and fit.
+    """Load tensors into a network; every one must be there and fit, but for those that its `optional_tensors` names.
 
     Raises:
         ValueError: tensors of another network; the message names the source and the first that do not fit.
     """
     own = network.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}  # not in every released checkpoint, and not used
-    missing = sorted(set(own) - set(tensors) - counters)
+    optional = set(getattr(network, "optional_tensors", ()))
+    missing = sorted(set(own) - set(tensors) - counters - optional)
     foreign = sorted(set(tensors) - set(own))
     shapes = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     if missing or foreign or shapes:

@@ -76,6 +76,8 @@ class Case:
         for pattern, tolerance in NOTED_TOLERANCES.get(self.meta["model"], {}).items():
             if fnmatch(name, pattern):
                 return tolerance
+        if name in self.meta.get("tolerance_for", {}):
+            return self.meta["tolerance_for"][name]
         if name.startswith("out.grad."):
             largest = float(np.abs(self.arrays[name]).max())
             if "tolerance_grad" in self.meta:

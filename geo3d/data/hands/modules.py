@@ -1,0 +1,194 @@
+"""Lightning data modules of hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import lightning
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from geo3d.data.generated import GeneratedHands, resolve_hands_root
+from geo3d.data.hands.crops import CropDraws, HandAugmentation, crop_hand
+from geo3d.data.hands.freihand import LOOKS, FreiHandFrames, Look
+from geo3d.data.hands.photographs import HandPhotographs
+from geo3d.data.hands.samples import HandBatch, HandLabels, HandSample, collate_hands
+from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
+
+
+class HandFrames(Protocol):
+    """Pictures of hands with labels."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, HandLabels]:
+        """A picture [H, W, 3] uint8 R, G, B and what is known of its hand."""
+        ...
+
+
+class HandDataset(Dataset[HandSample]):
+    """Crops of hands.
+
+    Args:
+        frames: the pictures.
+        side: of the crops, pixels.
+        augment: ranges of the augmentation; None for the crops of evaluation.
+        extra: other pictures that take the place of some.
+        extra_share: how many of the items are of those.
+        length: items of an epoch, drawn with replacement; as many as there are pictures, each once, when None.
+        num_vertices: of the meshes.
+        as_released: see `virtual_camera`.
+        fixed: the same random numbers at every access.
+        seed: of the random numbers.
+    """
+
+    def __init__(
+        self,
+        frames: HandFrames,
+        side: int = 224,
+        augment: HandAugmentation | None = None,
+        extra: HandFrames | None = None,
+        extra_share: float = 0.0,
+        length: int | None = None,
+        num_vertices: int = 778,
+        as_released: bool = False,
+        fixed: bool = False,
+        seed: int = 0,
+    ):
+        self.frames, self.extra, self.extra_share = frames, extra, extra_share
+        self.side, self.augment, self.length, self.num_vertices = side, augment, length, num_vertices
+        self.as_released, self.fixed, self.seed = as_released, fixed, seed
+
+    def __len__(self) -> int:
+        return len(self.frames) if self.length is None else self.length
+
+    def __getitem__(self, key: ItemKey) -> HandSample:
+        index, generator = item_generator(key, self.seed, self.fixed)
+        frames = self.frames
+        if self.extra is not None and generator.random() < self.extra_share:
+            frames = self.extra
+        if frames is not self.frames or self.length is not None:
+            index = int(generator.integers(len(frames)))
+        image, labels = frames.picture(index, generator)
+        draws = CropDraws() if self.augment is None else self.augment.draw(generator)
+        return crop_hand(image, labels, self.side, draws, self.num_vertices, self.as_released)
+
+
+class FreiHand(lightning.LightningDataModule):
+    """FreiHAND, or data in its folders.
+
+    Args:
+        root: the folder, or "generated".
+        generate: what to generate, with root "generated".
+        image_size: side of the crops, pixels.
+        looks: versions of the training pictures, of those that there are.
+        augment: ranges of the augmentation in training.
+        photographs: folder of photographs with pseudo labels to mix in (`HandPhotographs`).
+        photograph_share: how many of the training items are photographs.
+        photograph_backgrounds: folder of photographs to put behind them.
+        epoch_size: items of an epoch, drawn with replacement (published: 16,384); each picture once when None.
+        as_released: see `virtual_camera`.
+        batch_size: crops of a training batch; an incomplete last batch is dropped.
+        test_batch_size: crops of a batch in validation and testing.
+        num_workers: worker processes of each loader.
+        pin_memory: put batches in page-locked memory, for training on a GPU.
+        seed: of order and augmentation.
+
+    Raises:
+        ValueError: a share of photographs without any, or one outside 0..1.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        generate: GeneratedHands | None = None,
+        image_size: int = 224,
+        looks: Sequence[Look] = LOOKS,
+        augment: HandAugmentation | None = None,
+        photographs: str | None = None,
+        photograph_share: float = 0.0,
+        photograph_backgrounds: str | None = None,
+        epoch_size: int | None = None,
+        as_released: bool = False,
+        batch_size: int = 64,
+        test_batch_size: int = 64,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not 0 <= photograph_share <= 1 or (photograph_share > 0) != (photographs is not None):
+            raise ValueError(
+                f"FreiHand: photograph_share goes with photographs, above 0 and at most 1; got {photograph_share:g} with {photographs}"
+            )
+        self.root, self.generate = root, generate
+        self.image_size, self.looks, self.as_released, self.epoch_size = image_size, tuple(looks), as_released, epoch_size
+        self.augment = HandAugmentation() if augment is None else augment
+        self.photographs, self.photograph_share = photographs, photograph_share
+        self.photograph_backgrounds = photograph_backgrounds
+        self.batch_size, self.test_batch_size = batch_size, test_batch_size
+        self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
+        self._frames: dict[str, FreiHandFrames] = {}
+
+    def data_root(self) -> Path:
+        """The folder of the data, which is generated first where that is asked for."""
+        return resolve_hands_root("FreiHand", self.root, self.generate)
+
+    def prepare_data(self) -> None:
+        """Write what is generated and fill the caches, on one process only."""
+        self.frames("train")
+        self.frames("test")
+
+    def setup(self, stage: str) -> None:
+        """Read the splits that a stage ("fit", "validate", "test", "predict") needs."""
+        if stage == "fit":
+            self.frames("train")
+        self.frames("test")
+
+    def frames(self, split: Literal["train", "test"]) -> FreiHandFrames:
+        """The pictures of a split, read on first use."""
+        if split not in self._frames:
+            self._frames[split] = FreiHandFrames(self.data_root(), split, self.looks)
+        return self._frames[split]
+
+    def dataset(self, split: Literal["train", "test"]) -> HandDataset:
+        """A split as the loaders use it."""
+        if split == "test":
+            return HandDataset(self.frames("test"), self.image_size, as_released=self.as_released, fixed=True, seed=self.seed)
+        extra = HandPhotographs(self.photographs, self.photograph_backgrounds) if self.photographs else None
+        return HandDataset(
+            self.frames("train"),
+            self.image_size,
+            self.augment,
+            extra,
+            self.photograph_share,
+            self.epoch_size,
+            as_released=self.as_released,
+            seed=self.seed,
+        )
+
+    def train_dataloader(self) -> DataLoader[HandBatch]:
+        """Training pictures, shuffled and augmented, in whole batches."""
+        dataset = self.dataset("train")
+        sampler = EpochSampler(len(dataset), self.seed, current_epoch(self))
+        return self._loader(dataset, self.batch_size, sampler)
+
+    def val_dataloader(self) -> DataLoader[HandBatch]:
+        """The evaluation pictures: the data set has no others."""
+        return self._loader(self.dataset("test"), self.test_batch_size)
+
+    def test_dataloader(self) -> DataLoader[HandBatch]:
+        """The evaluation pictures, in the order of the files."""
+        return self._loader(self.dataset("test"), self.test_batch_size)
+
+    def _loader(self, dataset: HandDataset, batch_size: int, sampler: EpochSampler | None = None) -> DataLoader[HandBatch]:
+        return make_loader(
+            dataset,
+            collate_hands,
+            batch_size,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            sampler=sampler,
+        )

