@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from geo3d.tools.errors import run_tool
 
 if TYPE_CHECKING:
+    from geo3d.data.files.geometry import Geometry
     from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
 
 
@@ -38,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument(
         "--out", type=Path, default=Path(), help="folder for labelled clouds and boxes (default: the current one)"
+    )
+    parser.add_argument(
+        "--columns",
+        help="of tables (.bin .npy .txt ...): numbers a point, or names such as x,y,z,intensity,_ (default: by name)",
     )
     parser.add_argument("--score", type=float, default=0.3, help="lowest score of a box that is shown (default: 0.3)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -84,7 +89,7 @@ def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list
     scores: list[ClassScores] = []
     width = max(len(path.name) for path in arguments.files)
     for path in arguments.files:
-        score = predictor(path)
+        score = predictor(_read(path, arguments.columns))
         scores.append(score)
         top = score.top(arguments.top)
         print(f"{path.name:<{width}}  " + "   ".join(f"{name} {probability:.2f}" for name, probability in top))
@@ -114,12 +119,14 @@ def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[
     results: list[dict[str, Any]] = []
     labelled: list[PartLabels] = []
     for path, output in zip(arguments.files, outputs, strict=True):
-        parts = predictor(path, _category(path, predictor, arguments.category))
+        geometry = _read(path, arguments.columns)
+        parts = predictor(geometry, _category(geometry, predictor, arguments.category))
         labelled.append(parts)
         counts = {name: int((parts.labels == label).sum()) for label, name in parts.part_names.items()}
         found = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         colors = by_label(parts.labels - min(parts.part_names))
-        write_ply(output, parts.points[:, :3], colors=colors, labels=parts.labels, overwrite=arguments.overwrite)
+        points = parts.points[:, :3] if not geometry.offset.any() else parts.points[:, :3] + geometry.offset  # as in the file
+        write_ply(output, points, colors=colors, labels=parts.labels, overwrite=arguments.overwrite)
         print(f"{path.name}: {parts.category}: {found} points -> {output}")
         results.append({"file": str(path), "category": parts.category, "points": counts, "output": str(output)})
     if arguments.save:
@@ -133,7 +140,13 @@ def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[
     return results
 
 
-def _category(path: Path, predictor: PartLabeler, wanted: str | None) -> str:
+def _read(path: Path, columns: str | None) -> Geometry:
+    from geo3d.data.files.geometry import read_geometry
+
+    return read_geometry(path, columns=columns)
+
+
+def _category(geometry: Geometry, predictor: PartLabeler, wanted: str | None) -> str:
     """The category that the user names, or the likeliest of the packaged classifier among those that have parts."""
     if wanted is not None:
         return wanted
@@ -141,11 +154,11 @@ def _category(path: Path, predictor: PartLabeler, wanted: str | None) -> str:
 
     known = {name.lower() for name in predictor.category_names}
     classifier = load("risurconv-shapes-classifier", predictor.device)
-    for name, probability in classifier(path).top(1000):
+    for name, probability in classifier(geometry).top(1000):
         if name.lower() in known:
-            print(f"{path.name}: classified as {name} ({probability:.2f}); --category names another")
+            print(f"{geometry.source.name}: classified as {name} ({probability:.2f}); --category names another")
             return name
-    raise ValueError(f"{path}: none of the classifier's classes has parts; name one with --category")
+    raise ValueError(f"{geometry.source}: none of the classifier's classes has parts; name one with --category")
 
 
 if __name__ == "__main__":

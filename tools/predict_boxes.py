@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def detect(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str,
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = []
     for path, output, picture in zip(arguments.files, outputs, pictures, strict=True):
-        found = predictor(path).at_least(arguments.score)
+        found = _found(predictor, path, arguments.columns).at_least(arguments.score)
         counts = found.counts()
         print(f"{path.name}: {', '.join(f'{name} {number}' for name, number in counts.items())} -> {output}")
         result = {"file": str(path), "counts": counts, "objects": _objects(found)}
@@ -43,6 +44,15 @@ def detect(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str,
             _draw(found, predictor, picture)
         results.append({**result, "output": str(output)})
     return results
+
+
+def _found(predictor: Detector, path: Path, columns: str | None) -> FoundObjects:
+    """Boxes of a file, whose columns the user may have named."""
+    if columns is None:
+        return predictor(path)
+    from geo3d.data.lidar.sweeps import read_sweep
+
+    return predictor(read_sweep(path, columns=columns))
 
 
 def _stem(path: Path) -> str:
@@ -62,6 +72,7 @@ def _objects(found: FoundObjects) -> list[dict[str, Any]]:
     objects = []
     rows = zip(found.names, found.detections.scores.tolist(), found.detections.boxes.tolist(), strict=True)
     for name, score, box in rows:
+        box[:3] = (np.array(box[:3]) + found.sample.offset).tolist()  # as in the file
         velocity = {"velocity": box[7:9]} if len(box) == 9 else {}
         objects.append({"name": name, "score": score, "center": box[:3], "size": box[3:6], "yaw": box[6], **velocity})
     return objects

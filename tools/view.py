@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--view", help="corner, front, back, left, right, top or driver (default: fits the kind of data)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="of pictures and windows, in pixels")
     parser.add_argument("--up", help="the axis that points up: x, y, z, or with a minus, as in --up=-y (default: guessed)")
-    parser.add_argument("--columns", type=int, help="float32 numbers a point of .bin files (default: by name)")
+    parser.add_argument("--columns", help="of tables (.bin .npy .txt ...): numbers a point, or names such as x,y,z,intensity,_")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser
 
@@ -80,7 +80,11 @@ def _open(arguments: argparse.Namespace) -> Samples:
     from geo3d.tools.viewing.predictions import read_predictions
 
     predictions = None if arguments.predictions is None else read_predictions(arguments.predictions)
-    return open_paths(arguments.paths, Options(arguments.up, arguments.columns, predictions, arguments.min_score))
+    return open_paths(arguments.paths, Options(arguments.up, _columns(arguments.columns), predictions, arguments.min_score))
+
+
+def _columns(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdigit() else text
 
 
 def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None:

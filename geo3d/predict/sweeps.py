@@ -18,6 +18,7 @@ from geo3d.models.detection import Detections, decoder_for
 from geo3d.predict.base import Predictor
 from geo3d.zoo.weights import WeightsInfo
 
+INTENSITY_SHARE = 0.995  # of values that lie within the scale; single echoes exceed it
 Sweep = str | Path | np.ndarray | Tensor | LidarSample
 
 
@@ -146,6 +147,20 @@ def _column(points: Tensor, features: Sequence[str], name: str, sensor: str) -> 
         values = values.tanh()  # Waymo's are unbounded
     if name != "intensity":
         return values
-    largest = float(values.max()) if len(values) else 0.0
-    unit = values / (1 if largest <= 1 else 255 if largest <= 255 else 65535)
+    unit = (values / intensity_scale(values)).clamp(max=1)
     return unit * 255 if sensor == "nuscenes" else unit
+
+
+def intensity_scale(values: Tensor) -> float:
+    """What stands for full intensity in a sweep: 1, 100, 255 or 65535, the least that nearly all values fit; else their own quantile.
+
+    Args:
+        values: [N, 1] or [N] intensities, of which single ones may be outliers.
+    """
+    if not len(values):
+        return 1.0
+    high, highest = np.quantile(values.numpy(), (INTENSITY_SHARE, 0.9999)).tolist()
+    if high <= 255:
+        percent = 60 < highest <= 100
+        return 1.0 if high <= 1 else 100.0 if percent else 255.0
+    return 65535.0 if high > 65535 / 8 else high  # between them counts of photons, whose own quantile is the scale

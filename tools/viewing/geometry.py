@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from geo3d.data.files.binvox import read_binvox
-from geo3d.data.files.geometry import Geometry, read_geometry
+from geo3d.data.files.geometry import TABLES, Geometry, read_geometry
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene
@@ -25,7 +25,7 @@ def geometry_files(paths: Sequence[Path], names: Sequence[str], options: Options
 
     def make(index: int) -> Sample:
         path = paths[index]
-        columns = options.columns if path.suffix.lower() == ".bin" else None
+        columns = options.columns if path.suffix.lower() in TABLES else None
         return geometry_sample(read_geometry(path, columns=columns), options, names[index])
 
     return Samples("clouds and meshes", tuple(names), make)
@@ -50,7 +50,9 @@ def geometry_sample(geometry: Geometry, options: Options, title: str) -> Sample:
 
 
 def guessed_up(geometry: Geometry) -> str:
-    """z for what is large or of a kind of file whose makers have z up, else y."""
+    """As the file tells; else z for what is large or of a kind of file whose makers have z up, else y."""
+    if geometry.up is not None:
+        return geometry.up
     large = float(np.ptp(geometry.points, axis=0).max()) > LARGE
     return "z" if large or geometry.source.suffix.lower() in Z_UP else "y"
 

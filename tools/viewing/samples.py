@@ -17,13 +17,13 @@ class Options:
 
     Attributes:
         up: the axis that points up, or None to guess by the kind of file.
-        columns: float32 numbers a point of `.bin` files, or None to guess by name.
+        columns: of tables the numbers a point or their names, or None to guess.
         predictions: boxes to lay over sweeps.
         min_score: predicted boxes below are left out.
     """
 
     up: str | None = None
-    columns: int | None = None
+    columns: int | str | None = None
     predictions: Predictions | None = None
     min_score: float = 0.3
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geo3d.data.files.geometry import TABLES
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
@@ -124,7 +125,7 @@ def _read(path: Path, options: Options) -> LidarSample:
         from geo3d.data.lidar.kitti import read_kitti_frame
 
         return read_kitti_frame(folder, path.stem)
-    return read_sweep(path, columns=options.columns if path.suffix == ".bin" else None)
+    return read_sweep(path, columns=options.columns if path.suffix.lower() in TABLES else None)
 
 
 def _semantic_sample(path: Path, labels: Path) -> Sample:

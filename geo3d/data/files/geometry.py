@@ -159,7 +159,7 @@ def write_ply(
 
     Args:
         path: the file; its folder must exist.
-        points: [N, 3], written as float32.
+        points: [N, 3], written as float32; as float64 if they are, and lie too far out for float32.
         colors: [N, 3] uint8.
         normals: [N, 3], written as float32.
         labels: [N] integer, written as int32 property `label`.
@@ -178,8 +178,10 @@ def write_ply(
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"write_ply: points must be [N, 3], got {list(points.shape)}")
+    far = points.dtype == np.float64 and len(points) > 0 and np.abs(points).max() > FLOAT32_LIMIT
+    code, word = ("<f8", "double") if far else ("<f4", "float")
     blocks: list[tuple[str, np.ndarray, tuple[str, ...], str, str, str]] = [
-        ("points", points, ("x", "y", "z"), "<f4", "float", "fiu")
+        ("points", points, ("x", "y", "z"), code, word, "fiu")
     ]
     if normals is not None:
         blocks.append(("normals", np.asarray(normals), ("nx", "ny", "nz"), "<f4", "float", "fiu"))

@@ -40,7 +40,7 @@ def oriented_cloud(shape: Shape, seed: int = 0) -> tuple[np.ndarray, str]:
         name = str(geometry.source)
     if geometry.is_mesh:
         return sample_mesh(geometry, MESH_POINTS, seed), name
-    distinct = len(np.unique(geometry.points, axis=0)) if len(geometry.points) < 10 * FEWEST_POINTS else FEWEST_POINTS
+    distinct = len(np.unique(geometry.points, axis=0))
     if distinct < FEWEST_POINTS:
         raise ValueError(f"{name}: expected at least {FEWEST_POINTS} distinct points, got {distinct}")
     normals = geometry.normals
