@@ -10,6 +10,7 @@ import numpy as np
 
 from geo3d.data.files.geometry import TABLES
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
+from geo3d.tools.viewing.predictions import PredictedBoxes
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import detection_scene, detection_views
@@ -25,6 +26,9 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
     true = np.concatenate([sweep.boxes[:, :7].numpy(), sweep.other_boxes[:, :7].numpy()]) if labelled else None
     predicted = options.predictions.of(sweep) if options.predictions is not None else None
     predicted = None if predicted is None else predicted.at_least(options.min_score)
+    if predicted is not None and sweep.offset.any():  # boxes stand in the file's coordinates, the points do not
+        shift = np.concatenate([sweep.offset, np.zeros(4)])
+        predicted = PredictedBoxes(predicted.boxes[:, :7] - shift, predicted.names, predicted.scores)
     intensity = sweep.points[:, 3] if sweep.features and sweep.features[0] == "intensity" else None
     scene = detection_scene(
         sweep.points,
