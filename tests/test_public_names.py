@@ -182,7 +182,7 @@ NAMES = {
         "load",
     ],
     "geo3d.tasks": ["Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"],
-    "geo3d.zoo": ["convert_official", "load", "names", "network_tensors", "weights_path"],
+    "geo3d.zoo": ["convert_official", "names", "network_tensors", "weights_path"],
 }
 
 

@@ -53,10 +53,11 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(argv: list[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    from geo3d.predict import load
     from geo3d.predict.shapes import ShapeClassifier
     from geo3d.predict.sweeps import Detector
     from geo3d.tools.predict_boxes import detect
-    from geo3d.zoo import load, names
+    from geo3d.zoo import names
 
     if arguments.list:
         print("\n".join(names()))
@@ -150,7 +151,7 @@ def _category(geometry: Geometry, predictor: PartLabeler, wanted: str | None) ->
     """The category that the user names, or the likeliest of the packaged classifier among those that have parts."""
     if wanted is not None:
         return wanted
-    from geo3d.zoo import load
+    from geo3d.predict import load
 
     known = {name.lower() for name in predictor.category_names}
     classifier = load("risurconv-shapes-classifier", predictor.device)

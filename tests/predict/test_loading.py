@@ -31,7 +31,7 @@ def test_predictor_of_each_packaged_model(name):
 
 
 def test_both_names_are_one_function():
-    assert geo3d.load is geo3d.zoo.load is geo3d.predict.load
+    assert geo3d.load is geo3d.predict.load
 
 
 def test_the_zoo_stands_below_predictors():

@@ -63,7 +63,7 @@ def cut(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def procedural_picture(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     """Gradients, blobs, stripes and grain, as linear light [size, size, 3]."""
-    from geo3d.data.synthetic.hands.skins import smooth_noise
+    from geo3d.data.synthetic.hands.noise import smooth_noise
 
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     codes = rng.integers(0, 256, (4, 3))

@@ -242,7 +242,8 @@ def relief(hand: Hand, rng: np.random.Generator) -> np.ndarray:
 def _background(materials: Materials, rng: np.random.Generator) -> np.ndarray:
     picture = cut(draw_picture(materials.photographs if rng.random() < 0.88 else (), rng), SIZE, rng)
     if rng.random() < 0.15:  # the colours of skin and faces
-        from geo3d.data.synthetic.hands.skins import procedural_skin, smooth_noise
+        from geo3d.data.synthetic.hands.noise import smooth_noise
+        from geo3d.data.synthetic.hands.skins import procedural_skin
 
         tone = procedural_skin(rng)[SIZE // 2, SIZE // 2]
         share = (smooth_noise(rng, SIZE, int(rng.integers(1, 5))) > rng.uniform(-1, 0.8))[..., None].astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from geo3d.data.synthetic.hands.model import FINGER_ROOTS, hand_model
+from geo3d.data.synthetic.hands.noise import smooth_noise
 from geo3d.data.synthetic.rasterizer import decode_srgb, interpolate, rasterize
 from geo3d.geometry.cameras import pinhole
 
@@ -164,11 +165,3 @@ def procedural_skin(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.12:  # varnish
         nail_tone = rng.uniform(0.02, 0.8, 3)
     return (colour * (1 - nail) + nail_tone * nail).clip(0.004, 0.95).astype(np.float32)
-
-
-def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """[size, size] noise of unit variance, about `cells` bumps across."""
-    import cv2
-
-    coarse = rng.normal(0, 1, (cells + 2, cells + 2)).astype(np.float32)
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
