@@ -61,7 +61,7 @@ class PlainDSVT(nn.Module):
         x = features
         for i, (layer, embedding) in enumerate(zip(block.layers, block.positions, strict=True)):
             own: Any = embedding
-            position = own.layers(places[block.embedded[i]].flip(1)[:, : own.dimensions] - own.middle)
+            position = own.layers(own.relative(places[block.embedded[i]]))
             x = self._layer(cast(SetLayer, layer), x, position, sets[0][i], sets[1][i])
         return block.norm(x + features)
 

@@ -35,9 +35,12 @@ class StageConfig:
     Attributes:
         blocks: how many; each has two layers.
         set_size: voxels that attend to each other.
-        window: voxels of a window of the first partition, which is not shifted.
-        shift: of the second partition, in voxels.
+        window: voxels of a window of the first partition.
+        shift: of the second partition, in voxels; none in z where the window is as high as the grid.
         stride: voxels of the stage before in one of this; of the first stage 1.
+        first_shift: of the first partition, as `shift`; the published networks have none.
+        heads: attention heads of this stage's blocks; the backbone's when None.
+        feedforward: width between the two linear layers of this stage's layers; the backbone's when None.
     """
 
     blocks: int
@@ -45,6 +48,9 @@ class StageConfig:
     window: Triple
     shift: Triple
     stride: Triple = (1, 1, 1)
+    first_shift: Triple = (0, 0, 0)
+    heads: int | None = None
+    feedforward: int | None = None
 
 
 class DSVTBackbone(nn.Module):
@@ -54,13 +60,16 @@ class DSVTBackbone(nn.Module):
         grid: voxels of the grid.
         stages: from fine to coarse.
         channels: C.
-        heads: attention heads of the blocks; divides `channels`.
-        feedforward: width between the two linear layers of a layer.
+        heads: attention heads of the blocks where the stage does not say; divides `channels`.
+        feedforward: width between the two linear layers of a layer where the stage does not say.
         hybrid_factor: windows of the second partition are this much larger.
         pooling: how voxels become one between stages.
         activation: between the two linear layers.
-        matched_positions: see below.
+        matched_positions: tell both layers of a block the places in the windows that its sets are in. Without it, as in all
+            published results and weights, layer i is told places in the windows of partition i.
         checkpoint_blocks: keep only what goes between blocks for the backward pass, and compute the rest again: about half the memory.
+        normalize_positions: embed places in units of the window's size, times two pi, instead of in voxels (the authors'
+            `normalize_pos`, which no published network uses).
 
     Attributes:
         out_grid: (x, y, z) voxels of the grid after the last stage.
@@ -80,10 +89,9 @@ class DSVTBackbone(nn.Module):
         hybrid_factor: Triple = (2, 2, 1),
         pooling: Literal["attention", "linear", "max"] = "attention",
         activation: Literal["gelu", "relu"] = "gelu",
-        # layer i is told places in the windows of partition i, though all sets of a block are in one partition; all published
-        # results and weights are so, and True (places in the windows of the sets) changes the accuracy little, the authors say
-        matched_positions: bool = False,
+        matched_positions: bool = False,  # True changes the accuracy little, the authors say
         checkpoint_blocks: bool = False,
+        normalize_positions: bool = False,
     ):
         super().__init__()
         _check(grid, stages, channels, heads, pooling, activation)
@@ -95,7 +103,7 @@ class DSVTBackbone(nn.Module):
             grid, self.stride = _pooled(grid, config.stride), _times(self.stride, config.stride)
             pool = POOLINGS[pooling](channels, _product(config.stride)) if len(self.stages) else None
             windows = (
-                Window(_triple(config.window), (0, 0, 0)),
+                Window(_triple(config.window), _triple(config.first_shift)),
                 Window(_times(config.window, hybrid_factor), _triple(config.shift)),
             )
             blocks = [
@@ -104,10 +112,11 @@ class DSVTBackbone(nn.Module):
                     (first_block + b) % 2,
                     2 if grid[2] == 1 else 3,
                     channels,
-                    heads,
-                    feedforward,
+                    heads if config.heads is None else config.heads,
+                    feedforward if config.feedforward is None else config.feedforward,
                     activation,
                     matched_positions,
+                    normalize_positions,
                 )
                 for b in range(config.blocks)
             ]
@@ -211,15 +220,25 @@ def _check(grid: Triple, stages: Sequence[StageConfig], channels: int, heads: in
                 f"DSVTBackbone: stage {number} needs at least one block and one voxel in a set, "
                 f"got {stage.blocks} and {stage.set_size}"
             )
-        sizes = [len(stage.window), len(stage.shift), len(stage.stride)]
-        if sizes != [3, 3, 3] or min(*stage.window, *stage.stride) < 1 or min(stage.shift) < 0:
-            raise ValueError(
-                f"DSVTBackbone: window, shift and stride of stage {number} must be three numbers (x, y, z) of voxels each"
-            )
-        for axis, shift, window in zip("xyz", stage.shift, stage.window, strict=True):
+        if stage.heads is not None and (stage.heads < 1 or channels % stage.heads):
+            raise ValueError(f"DSVTBackbone: heads of stage {number} must divide channels, got {stage.heads} and {channels}")
+        if stage.feedforward is not None and stage.feedforward < 1:
+            raise ValueError(f"DSVTBackbone: feedforward of stage {number} must be positive, got {stage.feedforward}")
+        _check_windows(number, stage)
+
+
+def _check_windows(number: int, stage: StageConfig) -> None:
+    shifts = {"shift": stage.shift, "first_shift": stage.first_shift}
+    sizes = [len(triple) for triple in (stage.window, stage.stride, *shifts.values())]
+    if sizes != [3] * 4 or min(*stage.window, *stage.stride) < 1 or min(*stage.shift, *stage.first_shift) < 0:
+        raise ValueError(
+            f"DSVTBackbone: window, shift, first_shift and stride of stage {number} must be three numbers (x, y, z) of voxels each"
+        )
+    for name, each in shifts.items():
+        for axis, shift, window in zip("xyz", each, stage.window, strict=True):
             if shift > window:
                 raise ValueError(
-                    f"DSVTBackbone: the shift of stage {number} in {axis} must not exceed the window, got {shift} and {window}"
+                    f"DSVTBackbone: the {name} of stage {number} in {axis} must not exceed the window, got {shift} and {window}"
                 )
 
 

@@ -76,7 +76,7 @@ class Block(nn.Module):
         partition: 0 or 1, the one whose sets attend.
         dimensions: of the position embedding, 2 or 3.
         channels, heads, feedforward, activation: as in `SetLayer`.
-        matched_positions: embed the place in the window that the sets are in, see `DSVTBackbone`.
+        matched_positions, normalize_positions: as in `DSVTBackbone`.
     """
 
     def __init__(
@@ -88,12 +88,15 @@ class Block(nn.Module):
         heads: int,
         feedforward: int,
         activation: str,
-        matched_positions: bool,
+        matched_positions: bool = False,
+        normalize_positions: bool = False,
     ):
         super().__init__()
         self.partition = partition
         self.embedded = (partition, partition) if matched_positions else (0, 1)  # whose places each layer is told
-        self.positions = nn.ModuleList(PositionEmbedding(windows[k].shape, dimensions, channels) for k in self.embedded)
+        self.positions = nn.ModuleList(
+            PositionEmbedding(windows[k].shape, dimensions, channels, normalize_positions) for k in self.embedded
+        )
         self.layers = nn.ModuleList(SetLayer(channels, heads, feedforward, activation) for _ in range(2))
         self.norm = nn.LayerNorm(channels)
 

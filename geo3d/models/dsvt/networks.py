@@ -25,8 +25,8 @@ class DSVTCenter(DSVTDetector):
         voxel_size: (x, y, z), metres; with one voxel in z they are pillars.
         stages: of the backbone, from fine to coarse; `StageConfig` or its fields.
         channels: width of the voxel features and of the map.
-        heads, feedforward, hybrid_factor, pooling, activation, matched_positions, checkpoint_blocks: of `DSVTBackbone`;
-            feedforward is twice `channels` when None.
+        heads, feedforward, hybrid_factor, pooling, activation, matched_positions, checkpoint_blocks, normalize_positions: of
+            `DSVTBackbone`; feedforward is twice `channels` when None.
         any_height: of `PointEncoder`.
         bev_blocks, bev_strides, bev_channels, bev_up_strides, bev_up_channels: of `BevBackbone`.
         head_channels: width of the head.
@@ -61,6 +61,7 @@ class DSVTCenter(DSVTDetector):
         head_channels: int = 64,
         iou: bool = True,
         velocity: bool = False,
+        normalize_positions: bool = False,
     ):
         encoder = PointEncoder(in_features, channels, voxel_size, point_range, any_height)
         backbone = DSVTBackbone(
@@ -74,6 +75,7 @@ class DSVTCenter(DSVTDetector):
             activation,
             matched_positions,
             checkpoint_blocks,
+            normalize_positions,
         )
         bev = BevBackbone(channels, bev_blocks, bev_strides, bev_channels, bev_up_strides, bev_up_channels)
         head = CenterHead(bev.out_channels, num_classes, head_channels, iou, velocity)
@@ -86,7 +88,7 @@ class DSVTTransFusion(DSVTDetector):
     Args:
         num_classes, in_features, point_range, voxel_size, stages, channels, heads, feedforward, hybrid_factor, pooling, activation,
             matched_positions, checkpoint_blocks, any_height, bev_blocks, bev_strides, bev_channels, bev_up_strides,
-            bev_up_channels: as in `DSVTCenter`.
+            bev_up_channels, normalize_positions: as in `DSVTCenter`.
         num_proposals, hidden, key_radius, crowded_classes, velocity, wrap_keys, released_init: of `TransFusionHead`.
 
     Raises:
@@ -121,6 +123,7 @@ class DSVTTransFusion(DSVTDetector):
         velocity: bool = True,
         wrap_keys: bool = False,  # see TransFusionHead: released weights are with
         released_init: bool = False,
+        normalize_positions: bool = False,
     ):
         encoder = PointEncoder(in_features, channels, voxel_size, point_range, any_height)
         backbone = DSVTBackbone(
@@ -134,6 +137,7 @@ class DSVTTransFusion(DSVTDetector):
             activation,
             matched_positions,
             checkpoint_blocks,
+            normalize_positions,
         )
         bev = BevBackbone(channels, bev_blocks, bev_strides, bev_channels, bev_up_strides, bev_up_channels)
         head = TransFusionHead(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,30 @@ def test_position_embedding_by_table(dimensions):
     offsets = torch.stack((x - 2, y - 1.5, z - 1), 1)[:, :dimensions]
     torch.testing.assert_close(embedding(places), embedding.layers(offsets))
     torch.testing.assert_close(embedding(places[:3]), embedding.layers(offsets[:3]))
+
+
+@pytest.mark.parametrize("count", [20, 2])  # by table and one by one
+def test_normalized_position_embedding(count):
+    embedding = PositionEmbedding((4, 3, 2), 3, 8, normalize=True).eval()
+    z, y, x = torch.randint(2, (count,)), torch.randint(3, (count,)), torch.randint(4, (count,))
+    offsets = torch.stack((x / 4 - 0.5, y / 3 - 0.5, z / 2 - 0.5), 1) * 2 * 3.1415  # the authors' pi
+    torch.testing.assert_close(embedding(torch.stack((z, y, x), 1)), embedding.layers(offsets))
+
+
+def test_heads_and_widths_by_stage():
+    stages = [replace(STAGES[0], heads=2), *STAGES[1:-1], replace(STAGES[-1], feedforward=40)]
+    layers = [stage.blocks[0].layers[0] for stage in DSVTBackbone((32, 16, 8), stages, 16, 4, 24).stages]
+    assert [layer.attention.heads for layer in layers] == [2, *[4] * (len(stages) - 1)]
+    assert [layer.widen.out_features for layer in layers] == [*[24] * (len(stages) - 1), 40]
+
+
+def test_both_partitions_may_be_shifted():
+    network = DSVTBackbone((8, 8, 1), [StageConfig(2, 5, (4, 4, 1), (2, 2, 0), first_shift=(1, 0, 0))], 8, 2, 8)
+    coords = torch.tensor([[0, 0, 0, 2], [0, 0, 0, 3], [0, 0, 3, 3]])
+    first, second = network.stages[0].partition(coords).windows
+    assert first.places[:, [2, 1]].tolist() == [[3, 0], [0, 0], [0, 3]]  # x + 1 in windows of 4
+    assert second.places[:, [2, 1]].tolist() == [[4, 2], [5, 2], [5, 5]]  # x + 2 and y + 2 in windows of 8
+    assert first.numbers[0] != first.numbers[1] == first.numbers[2]
 
 
 @pytest.mark.parametrize("pooling", ["attention", "linear", "max"])
@@ -156,6 +181,12 @@ def test_none_or_one_voxel(count, train):
             {"stages": [StageConfig(1, 7, (6, 4, 8), (3, 5, 0))]},
             "shift of stage 0 in y must not exceed the window, got 5 and 4",
         ),
+        (
+            {"stages": [StageConfig(1, 7, (6, 4, 8), (3, 2, 0), first_shift=(7, 0, 0))]},
+            "first_shift of stage 0 in x must not exceed the window, got 7 and 6",
+        ),
+        ({"stages": [replace(STAGES[0], heads=3)]}, "heads of stage 0 must divide channels, got 3 and 16"),
+        ({"stages": [replace(STAGES[0], feedforward=0)]}, "feedforward of stage 0 must be positive, got 0"),
     ],
 )
 def test_bad_arguments(options, message):

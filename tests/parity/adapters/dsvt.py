@@ -42,23 +42,28 @@ def backbone(case: Case) -> Arrays:
 
 
 def make_backbone(config: dict[str, Any]) -> DSVTBackbone:
-    layer = config["INPUT_LAYER"]
+    layer, width = config["INPUT_LAYER"], config["d_model"][0]
     strides = [[1, 1, 1], *layer["downsample_stride"]]
     stages = [
-        StageConfig(blocks, set_size, window, shifts[1], stride)
-        for (set_size, blocks), window, shifts, stride in zip(
-            layer["set_info"], layer["window_shape"], layer["shifts_list"], strides, strict=True
+        StageConfig(blocks, set_size, window, shifts[1], stride, shifts[0], heads, feedforward)
+        for (set_size, blocks), window, shifts, stride, heads, feedforward in zip(
+            layer["set_info"],
+            layer["window_shape"],
+            layer["shifts_list"],
+            strides,
+            config["nhead"],
+            config["dim_feedforward"],
+            strict=True,
         )
     ]
     return DSVTBackbone(
         layer["sparse_shape"],
         stages,
-        config["d_model"][0],
-        config["nhead"][0],
-        config["dim_feedforward"][0],
-        layer["hybrid_factor"],
+        width,
+        hybrid_factor=layer["hybrid_factor"],
         pooling=config.get("reduction_type", "attention"),
         activation=config["activation"],
+        normalize_positions=layer["normalize_pos"],
     )
 
 
