@@ -174,7 +174,10 @@ NAMES = {
     "geo3d.predict": [
         "ClassScores",
         "Detector",
+        "FoundHand",
+        "FoundHands",
         "FoundObjects",
+        "HandPredictor",
         "PartLabeler",
         "PartLabels",
         "Predictor",

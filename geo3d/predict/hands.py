@@ -1,0 +1,198 @@
+"""Hands in images: boxes in, hands in the camera's frame out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from geo3d.body.hands import KEYPOINT_PARENTS
+from geo3d.data.hands.crops import ROOT
+from geo3d.geometry.alignment import solve_translation
+from geo3d.geometry.virtual_camera import default_camera_matrix, virtual_camera
+from geo3d.models.rejshand import FoldedReJSHand
+from geo3d.predict.base import Predictor
+from geo3d.zoo.weights import WeightsInfo
+
+Side = Literal["right", "left"]
+Image = str | Path | np.ndarray
+FINGER_COLORS = (
+    (230, 70, 60),
+    (240, 170, 40),
+    (90, 190, 70),
+    (50, 140, 230),
+    (170, 80, 210),
+)  # R, G, B, thumb to little finger
+
+
+@dataclass(frozen=True, eq=False)
+class FoundHand:
+    """One hand.
+
+    Attributes:
+        side: "right" or "left".
+        box: [4] x, y of the upper left corner, width and height, pixels, that it was looked for in.
+        keypoints: [21, 2] pixels of the image.
+        joints: [21, 3] metres in the camera's frame, x right, y down, z forward; relative to joint 9 they are what the network says, the
+            place of joint 9 is solved from the keypoints and depends on the focal length and on the size of the hand.
+        vertices: [V, 3] likewise. Faces of a left hand are wound the other way.
+    """
+
+    side: Side
+    box: np.ndarray
+    keypoints: np.ndarray
+    joints: np.ndarray
+    vertices: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FoundHands:
+    """The hands of an image.
+
+    Attributes:
+        image: [H, W, 3] uint8 R, G, B, upright.
+        camera_matrix: [3, 3] that places are relative to.
+        camera_is_assumed: no camera matrix was given, so that one with a field of view of 60 degrees was taken.
+        hands: as many as there were boxes.
+    """
+
+    image: np.ndarray
+    camera_matrix: np.ndarray
+    camera_is_assumed: bool
+    hands: tuple[FoundHand, ...]
+
+    def write_json(self, path: str | Path, vertices: bool = False) -> None:
+        """Write joints, keypoints and, on request, vertices."""
+        entries = []
+        for hand in self.hands:
+            names = ("box", "keypoints", "joints", *(("vertices",) if vertices else ()))
+            entries.append({"side": hand.side, **{name: getattr(hand, name).round(5).tolist() for name in names}})
+        content = {
+            "camera_matrix": self.camera_matrix.tolist(),
+            "camera_is_assumed": self.camera_is_assumed,
+            "units": "metres in the camera's frame, x right, y down, z forward; pixels",
+            "hands": entries,
+        }
+        Path(path).write_text(json.dumps(content))
+
+    def overlay(self) -> np.ndarray:
+        """The image [H, W, 3] uint8 with the skeletons drawn on it."""
+        import cv2
+
+        picture = self.image.copy()
+        width = max(1, round(max(picture.shape) / 200))
+        for hand in self.hands:
+            points = np.rint(np.clip(hand.keypoints, -1e4, 1e4)).astype(int)
+            for joint, parent in enumerate(KEYPOINT_PARENTS):
+                if parent >= 0:
+                    color = FINGER_COLORS[(joint - 1) // 4]
+                    cv2.line(picture, tuple(points[joint]), tuple(points[parent]), color, width, cv2.LINE_AA)
+        return picture
+
+
+class HandPredictor(Predictor[Image, FoundHands]):
+    """Finds joints and mesh of the hands in boxes of an image; runs the folded form of the network."""
+
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        super().__init__(network, info)
+        self.side = int(info.preprocessing["image_size"])
+        self.as_released = bool(info.preprocessing.get("as_released", False))
+        folded: Any = FoldedReJSHand(network)  # type: ignore[arg-type]
+        self.folded = folded
+
+    def __call__(
+        self,
+        source: Image,
+        boxes: Sequence[Sequence[float]] | None = None,
+        sides: Sequence[Side] | None = None,
+        camera_matrix: np.ndarray | None = None,
+        enlarge: float | None = None,
+    ) -> FoundHands:
+        """Hands of an image.
+
+        Args:
+            source: a file, or an image [H, W], [H, W, 3] or [H, W, 4], uint8 or uint16, R, G, B.
+            boxes: x, y of the upper left corner, width and height of each hand, pixels; the whole image when None.
+            sides: "right" or "left" of each box; all right when None. Left hands are mirrored before the network and back after it.
+            camera_matrix: [3, 3]; assumed from the size of the image when None.
+            enlarge: the boxes are enlarged by this; 1.25 with boxes, 1 without.
+
+        Raises:
+            FileNotFoundError, ValueError: no such file, not an image, a box without extent, or sides that do not fit the boxes.
+        """
+        image = upright_rgb(source)
+        height, width = image.shape[:2]
+        scale = (1.0 if boxes is None else 1.25) if enlarge is None else enlarge
+        rectangles = np.asarray([[0, 0, width, height]] if boxes is None else boxes, dtype=np.float64).reshape(-1, 4)
+        chosen: Sequence[Side] = ["right"] * len(rectangles) if sides is None else sides
+        if len(chosen) != len(rectangles) or not set(chosen) <= {"right", "left"}:
+            raise ValueError(
+                f"HandPredictor: expected 'right' or 'left' for each of {len(rectangles)} boxes, got {list(chosen)}"
+            )
+        matrix = default_camera_matrix(width, height) if camera_matrix is None else np.asarray(camera_matrix, np.float64)
+        hands = tuple(self._hand(image, box, side, matrix, scale) for box, side in zip(rectangles, chosen, strict=True))
+        return FoundHands(image, matrix, camera_matrix is None, hands)
+
+    def _hand(self, image: np.ndarray, box: np.ndarray, side: Side, matrix: np.ndarray, scale: float) -> FoundHand:
+        camera = virtual_camera(matrix, box[:2] + box[2:] / 2, box[2:] * scale, self.side, as_released=self.as_released)
+        crop = camera.warp(image)
+        sign = np.array([-1.0 if side == "left" else 1.0, 1, 1])
+        crop = crop[:, ::-1] if side == "left" else crop
+        tensor = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None].to(self.device)
+        with torch.inference_mode():
+            output = self.folded(tensor)
+        keypoints, joints, vertices = (part[0].double().cpu().numpy() for part in output)
+        keypoints = keypoints * self.side
+        if side == "left":
+            keypoints = np.array([self.side - 1, 0]) + keypoints * [-1, 1]
+        root = joints[ROOT].copy()
+        joints, vertices = (camera.turn_back((points - root) * sign) for points in (joints, vertices))
+        pixels = camera.to_image(keypoints)
+        parts = (torch.from_numpy(np.ascontiguousarray(array)) for array in (joints[None], pixels[None], matrix))
+        place = solve_translation(*parts)[0].numpy()
+        return FoundHand(side, box, pixels, joints + place, vertices + place)
+
+
+def upright_rgb(source: Image) -> np.ndarray:
+    """An image [H, W, 3] uint8 R, G, B, turned as its EXIF data says, from a file or an array with one, three or four channels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an image, or an array of another form.
+    """
+    if isinstance(source, np.ndarray):
+        array = source
+    else:
+        from PIL import Image as Pillow
+        from PIL import ImageOps, UnidentifiedImageError
+
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"no image {source}")
+        try:
+            with Pillow.open(source) as opened:
+                picture = ImageOps.exif_transpose(opened)
+                array = np.asarray(picture if picture.mode.startswith("I") else picture.convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(f"{source}: expected an image, got {str(error)[:100]}") from None
+        if array.dtype == np.int32:
+            array = array.clip(0, 65535).astype(np.uint16)
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or 0 in array.shape
+        or (array.ndim == 3 and array.shape[2] not in (1, 3, 4))
+    ):
+        raise ValueError(
+            f"image: expected [H, W], [H, W, 3] or [H, W, 4] uint8 or uint16, got {list(array.shape)} {array.dtype}"
+        )
+    if array.ndim == 2 or array.shape[2] == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array[..., :3])
