@@ -61,6 +61,11 @@ def take_option(argv: list[str], option: str) -> tuple[list[str], str | None]:
     return rest, value
 
 
+def take_flag(argv: list[str], flag: str) -> tuple[list[str], bool]:
+    """Take a flag of this tool out of the arguments that go on to Lightning."""
+    return [argument for argument in argv if argument != flag], flag in argv
+
+
 def _is_raised_by_geo3d(error: BaseException) -> bool:
     """Whether geo3d itself raised the error, for the user to read (no way to draw, say); those of torch are our mistakes."""
     trace = error.__traceback__

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+import yaml
 from lightning import LightningDataModule
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 import geo3d.configs
 from geo3d.tasks.base import Task
+from geo3d.tools.checkpoints import CheckpointFiles
 
 Select = Literal["last", "best"]
 
@@ -27,10 +29,12 @@ class Cli(LightningCLI):
     Args:
         argv: arguments after the tool's name; the first may be the configuration.
         testing: write no logs and no checkpoints.
+        trust_checkpoint: let a checkpoint that is resumed run the code it carries.
     """
 
-    def __init__(self, argv: Sequence[str], testing: bool = False) -> None:
+    def __init__(self, argv: Sequence[str], testing: bool = False, trust_checkpoint: bool = False) -> None:
         self.testing = testing
+        self.trust_checkpoint = trust_checkpoint
         arguments = list(argv)
         if arguments and not arguments[0].startswith("-"):
             self.configuration = config_path(arguments[0])
@@ -67,8 +71,13 @@ class Cli(LightningCLI):
             "--name", type=str | None, default=None, help="folder of this run in --out; the configuration's name"
         )
         parser.add_argument("--select", type=Select, default="last", help="checkpoint that becomes weights.safetensors")
-        if not self.testing:
-            parser.add_argument("--resume", type=str | None, default=None, help="checkpoint to go on from, or 'last'")
+        help_text = argparse.SUPPRESS if self.testing else "checkpoint to resume from, or 'last'"  # a run's config.yaml has it
+        parser.add_argument("--resume", type=str | None, default=None, help=help_text)
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration as it is written for a run: what resumes and evaluates this training, not another."""
+        settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        return {**settings, "name": self.folder.name, "resume": None}
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         if self.testing:
@@ -81,7 +90,21 @@ class Cli(LightningCLI):
         )  # every epoch, to resume
         own = self.config_init.trainer.callbacks or []
         logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
-        return super().instantiate_trainer(logger=logger, callbacks=[*own, best, last, LearningRateMonitor()], **options)
+        callbacks = [*own, best, last, LearningRateMonitor(), WriteSettings(self)]
+        plugins = [*(self.config_init.trainer.plugins or []), CheckpointFiles(self.trust_checkpoint)]
+        return super().instantiate_trainer(logger=logger, callbacks=callbacks, plugins=plugins, **options)
+
+
+class WriteSettings(Callback):
+    """Writes `config.yaml` of a run when its training has begun, so that one that cannot begin leaves the former."""
+
+    def __init__(self, cli: Cli) -> None:
+        self.cli = cli
+
+    def on_train_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.cli.folder.mkdir(parents=True, exist_ok=True)
+            (self.cli.folder / "config.yaml").write_text(yaml.safe_dump(self.cli.settings(), sort_keys=False))
 
 
 def _hide_noise() -> None:

@@ -1,8 +1,8 @@
-"""Evaluate a model: `geo3d test CONFIG [--weights NAME|PATH] [--json FILE] [--record] [--key value ...]`.
+"""Evaluate a model: `geo3d test CONFIG [--weights NAME|PATH] [--json FILE] [--overwrite] [--record] [--key value ...]`.
 
 CONFIG is a YAML file or the name of one that geo3d ships. Weights are packaged ones by name, or a .safetensors, .ckpt or released .pth
 file; by default those that `geo3d train` wrote for CONFIG. Metrics are printed, and written as JSON if asked for; pictures go to OUT/NAME.
-`--record` also writes the metrics into the weights' own description.
+`--overwrite` replaces FILE. `--record` also writes the metrics into the weights' own description.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo3d.tools.errors import asks_for_help, run_tool, take_option
+from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +25,12 @@ def _test(argv: list[str]) -> int:
         return 0
     argv, weights = take_option(argv, "--weights")
     argv, json_file = take_option(argv, "--json")
-    record = "--record" in argv
-    argv = [argument for argument in argv if argument != "--record"]
+    argv, record = take_flag(argv, "--record")
+    argv, overwrite = take_flag(argv, "--overwrite")
+    if json_file and Path(json_file).exists() and not overwrite:
+        raise FileExistsError(f"{json_file} exists; choose another name, or --overwrite")
+    if json_file and not Path(json_file).absolute().parent.is_dir():
+        raise FileNotFoundError(f"--json {json_file}: no folder {Path(json_file).absolute().parent}")
     from geo3d.tools.lightning_cli import Cli
     from geo3d.zoo import network_tensors
     from geo3d.zoo.weights import fill, record_metrics

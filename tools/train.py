@@ -2,17 +2,18 @@
 
 CONFIG is a YAML file or the name of one that geo3d ships. Every value in it can be overridden (`--model.lr 1e-3`,
 `--trainer.max_epochs 5`); `--print_config` shows all of them. Logs, checkpoints and `weights.safetensors` go to OUT/NAME.
-`--weights` starts from packaged weights by name or a .safetensors, .ckpt or released .pth file, `--resume last` goes on with a training.
+`--weights` starts from packaged weights by name or a .safetensors, .ckpt or released .pth file. `--resume last` resumes a training from its
+last whole epoch, `--resume FILE` from another checkpoint; `--trust-checkpoint` lets that file run code of its own. `--overwrite` starts afresh in
+the folder of a former training.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geo3d.tools.errors import asks_for_help, run_tool, take_option
+from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
 
 if TYPE_CHECKING:
     from geo3d.tools.lightning_cli import Cli
@@ -27,33 +28,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(argv: list[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
+    from geo3d.tools.checkpoints import read_checkpoint
     from geo3d.tools.lightning_cli import Cli
+    from geo3d.tools.resuming import check_is_free, check_same_settings, checkpoint_to_resume
     from geo3d.zoo import network_tensors
     from geo3d.zoo.weights import fill, save_weights
 
     argv, start = take_option(argv, "--weights")
-    cli = Cli(argv)
+    argv, trusted = take_flag(argv, "--trust-checkpoint")
+    argv, overwrite = take_flag(argv, "--overwrite")
+    cli = Cli(argv, trust_checkpoint=trusted)
     folder = cli.folder
-    resume = _resume(cli.config.resume, folder)
-    if resume is None and (folder / "checkpoints" / "last.ckpt").exists():
-        raise FileExistsError(f"{folder} holds a training; go on with --resume last, or choose another --name")
+    resume = checkpoint_to_resume(cli.config.resume, folder)
     if start is not None and resume is not None:
-        raise ValueError("--weights starts a training, --resume goes on with one; expected one of them")
+        raise ValueError("--weights starts a training, --resume resumes one; expected one of them")
+    if resume is not None:
+        check_same_settings(resume, cli.settings())
+    elif not overwrite:
+        check_is_free(folder)
     if start is not None:
         fill(cli.model.network, network_tensors(start), start)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(cli.parser.dump(cli.config, skip_none=False))
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=resume, weights_only=False if resume else None)
-    if cli.trainer.interrupted:
-        print(f"interrupted; go on with --resume last (checkpoints in {folder / 'checkpoints'})", file=sys.stderr)
+    if not _fit(cli, resume):
         return 130
     if not cli.trainer.is_global_zero:
         return 0
     chosen = cli.trainer.checkpoint_callback.best_model_path if cli.config.select == "best" else None  # type: ignore[union-attr]
     if chosen:
-        import torch
-
-        cli.model.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=False)["state_dict"])
+        cli.model.load_state_dict(read_checkpoint(chosen, trust=trusted)["state_dict"])
     path = folder / "weights.safetensors"
     metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items() if name.startswith("val/")}
     save_weights(path, cli.model.network, weights_info(cli, argv, metrics, start))
@@ -61,13 +62,21 @@ def _train(argv: list[str]) -> int:
     return 0
 
 
-def _resume(wanted: str | None, folder: Path) -> str | None:
-    if wanted is None:
-        return None
-    path = folder / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path} to resume from")
-    return str(path)
+def _fit(cli: Cli, resume: str | None) -> bool:
+    """Train; False if the user interrupted it, who then has been told how to resume."""
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=resume)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if not cli.trainer.interrupted:
+            raise
+    if not cli.trainer.interrupted:
+        return True
+    epoch = cli.trainer.current_epoch + 1
+    if (cli.folder / "checkpoints" / "last.ckpt").exists():
+        print(f"interrupted in epoch {epoch}; --resume last repeats this epoch from its start and trains on", file=sys.stderr)
+    else:
+        print(f"interrupted in epoch {epoch}, before the first checkpoint; nothing to resume", file=sys.stderr)
+    return False
 
 
 def _drawn(generate: dict[str, Any]) -> dict[str, int]:

@@ -73,6 +73,15 @@ class Task(lightning.LightningModule, ABC):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: schedule.rate(epoch, epochs, self.lr) / self.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
+    def on_train_start(self) -> None:
+        # A checkpoint brings the rate of the schedule that it was written under; max_epochs may have changed since.
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+                rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+                for group, rate, factor in rates:
+                    group["lr"] = rate * factor(scheduler.last_epoch)
+
     def on_train_epoch_start(self) -> None:
         # What an epoch draws (dropout) depends on seed, epoch and process alone, so that a resumed training repeats it.
         seed = [int(os.environ.get("PL_GLOBAL_SEED", "0")), self.current_epoch, self.global_rank]

@@ -1,0 +1,68 @@
+"""Which checkpoint a training resumes from, and whether it still is that training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What may change between the parts of a training: it alters neither its data nor its steps.
+FREE = ("data.init_args.num_workers", "data.init_args.pin_memory", "data.init_args.root", "data.init_args.test_batch_size")
+
+
+def checkpoint_to_resume(wanted: str | None, folder: Path) -> str | None:
+    """The checkpoint that `--resume` names; None without one.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    if wanted is None:
+        return None
+    path = folder / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path} to resume from")
+    return str(path)
+
+
+def check_is_free(folder: Path) -> None:
+    """Raises FileExistsError where a folder holds a training or its results."""
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        raise FileExistsError(
+            f"{folder} holds a training; resume it with --resume last, or choose another --name, or --overwrite"
+        )
+    for name in ("weights.safetensors", "checkpoints/best.ckpt", "config.yaml"):
+        if (folder / name).exists():
+            raise FileExistsError(f"{folder} holds the {name} of a training; choose another --name, or --overwrite")
+
+
+def check_same_settings(checkpoint: str | Path, settings: dict[str, Any]) -> None:
+    """Check that the task and the data are those that a checkpoint was trained with, as far as its run's config.yaml tells.
+
+    Raises:
+        ValueError: another value; the message names its key and both values.
+    """
+    path = Path(checkpoint).parent.parent / "config.yaml"
+    if not path.is_file():
+        return
+    try:
+        before: Any = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected the configuration of a training, got {str(error).splitlines()[0]}") from None
+    old = dict(_flat({key: before.get(key) for key in ("model", "data")})) if isinstance(before, dict) else {}
+    new = dict(_flat({key: settings.get(key) for key in ("model", "data")}))
+    for key in sorted(set(old) | set(new)):
+        if key not in FREE and old.get(key) != new.get(key):
+            raise ValueError(
+                f"--{key} is {new.get(key)}, but this training has {old.get(key)} ({path}); a resumed training keeps its "
+                "settings, and --weights starts another from its weights"
+            )
+
+
+def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree
