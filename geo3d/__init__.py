@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from geo3d.predict.loading import load as load
 
+from geo3d.compiled_cache import use_writable_cache
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
+
+use_writable_cache()  # before anything imports numba
 
 
 def __getattr__(name: str):
