@@ -11,6 +11,7 @@ import json
 import math
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -34,6 +35,47 @@ NOTED_TOLERANCES = {  # what the notes of a model's cases say in words
 }
 
 
+class Settings(dict[str, Any]):
+    """Settings of a case that remember which keys were read, those within them too, so that none is silently dropped."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__({key: _recording(value) for key, value in settings.items()})
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def items(self) -> Any:
+        self.read.update(self)
+        return super().items()
+
+    def values(self) -> Any:
+        self.read.update(self)
+        return super().values()
+
+    def unread(self) -> list[str]:
+        """Paths of the keys that nothing asked for, such as MODEL.VFE.NAME."""
+        return [path for key, value in super().items() for path in ([key] if key not in self.read else _unread(key, value))]
+
+
+def _recording(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return Settings(value)
+    return [_recording(each) for each in value] if isinstance(value, list) else value
+
+
+def _unread(path: str, value: Any) -> list[str]:
+    if isinstance(value, Settings):
+        return [f"{path}.{key}" for key in value.unread()]
+    if isinstance(value, list):
+        return [below for i, each in enumerate(value) for below in _unread(f"{path}.{i}", each)]
+    return []
+
+
 @dataclass(frozen=True)
 class Case:
     """One case folder."""
@@ -48,9 +90,9 @@ class Case:
     def meta(self) -> dict[str, Any]:
         return json.loads((self.folder / "meta.json").read_text())
 
-    @property
-    def config(self) -> dict[str, Any]:
-        return self.meta["config"]
+    @cached_property
+    def config(self) -> Settings:
+        return Settings(self.meta["config"])
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -86,6 +128,15 @@ class Case:
                 gradient = self.meta["tolerance"]["grad"]
                 return {"rtol": gradient["rtol"], "atol": float(gradient["atol"].partition(" * max")[0]) * largest}
         return {key: self.meta["tolerance"][key] for key in ("rtol", "atol")}
+
+
+def check_fixed(settings: Settings, expected: Mapping[str, Any]) -> None:
+    """Settings for which ours has one value alone, those within them too; another one fails."""
+    for name, value in expected.items():
+        if isinstance(value, Mapping):
+            check_fixed(settings[name], value)
+        else:
+            assert settings[name] == value, f"{name}: {value} alone is supported, got {settings[name]}"
 
 
 def find_cases() -> list[Case]:

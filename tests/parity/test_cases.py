@@ -53,6 +53,8 @@ def test_case(case: Case):
     if kind not in ADAPTERS:
         pytest.fail(f"{case.id}: no adapter for kind {'/'.join(kind)}")
     results = ADAPTERS[kind](case)
+    unread = case.config.unread()
+    assert not unread, f"{case.id}: the adapter does not use {', '.join(unread)} of config"
     outputs = [name for name in case.arrays if name.startswith("out.")]
     missing = sorted(set(outputs) - set(results))
     assert not missing, f"the adapter does not compare {missing}"

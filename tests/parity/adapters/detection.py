@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
-from parity.case_files import Case, drawn_input
+from parity.case_files import Case, Settings, check_fixed, drawn_input
 from torch import Tensor, nn
 
 from geo3d.models.detection.center_decode import CenterDecoder
@@ -19,7 +21,7 @@ from geo3d.models.detection.detections import Detections, GroundTruth
 from geo3d.models.detection.grid import BevGrid
 from geo3d.models.detection.transfusion_codes import decode_boxes, encode_boxes
 from geo3d.models.detection.transfusion_decode import TransFusionDecoder, proposal_codes
-from geo3d.models.detection.transfusion_head import TransFusionOutputs
+from geo3d.models.detection.transfusion_head import TransFusionHead, TransFusionOutputs
 from geo3d.models.detection.transfusion_loss import TransFusionLoss, draw_peaks
 from geo3d.models.detection.transfusion_targets import Matcher, Matching
 from geo3d.zoo.openpcdet import convert_detection_names
@@ -32,6 +34,7 @@ PREDICTIONS = {key: key for key in ("center", "height", "dim", "rot", "iou", "he
 
 def center_head(case: Case) -> Arrays:
     config = case.config["DENSE_HEAD"]
+    check_center_head(config, case.config["CLASS_NAMES"])
     grid = bev_grid(case.config, config)
     head = CenterHead(case.config["input_channels"], len(case.config["CLASS_NAMES"]), config["SHARED_CONV_CHANNEL"])
     tensors = convert_detection_names(case.state_dict)
@@ -55,6 +58,8 @@ def center_head(case: Case) -> Arrays:
 
 def transfusion_decode(case: Case) -> Arrays:
     config = case.config["DENSE_HEAD"]
+    check_transfusion_head(config)
+    assert config["NUM_CLASSES"] == len(case.config["CLASS_NAMES"])
     grid = bev_grid(case.config, config)
     drawn = {key: value.requires_grad_() for key, value in _drawn_predictions(case.meta["inputs"]["predictions"]).items()}
     labels = case.tensor("in.query_labels")
@@ -66,6 +71,7 @@ def transfusion_decode(case: Case) -> Arrays:
         query_scores=scores,
         dense_heatmap=drawn["dense_heatmap"].transpose(2, 3),
     )
+    _check_made(transfusion_head(config, in_channels=1).eval(), outputs)
     results = detections(transfusion_decoder(config, grid)(outputs))
     truth, loss = ground_truth(case), transfusion_loss(config, grid)
     results |= transfusion_losses(loss, outputs, truth) | _assigned(outputs, truth, loss)
@@ -74,9 +80,86 @@ def transfusion_decode(case: Case) -> Arrays:
     return results
 
 
+def check_center_head(config: Settings, class_names: list[str]) -> None:
+    """What our head has in one form."""
+    check_fixed(
+        config,
+        {
+            "NAME": "CenterHead",
+            "CLASS_AGNOSTIC": False,
+            "CLASS_NAMES_EACH_HEAD": [class_names],
+            "USE_BIAS_BEFORE_NORM": False,
+            "NUM_HM_CONV": 2,
+            "BN_EPS": 0.001,
+            "BN_MOM": 0.01,
+            "SEPARATE_HEAD_CFG": branches(center=2, center_z=1, dim=3, rot=2),
+            "POST_PROCESSING": {"USE_IOU_TO_RECTIFY_SCORE": True, "NMS_CONFIG": {"NMS_TYPE": "multi_class_nms"}},
+        },
+    )
+
+
+def check_transfusion_head(config: Settings) -> None:
+    """What our head has in one form."""
+    focal = {"gamma": 2.0, "alpha": 0.25}
+    check_fixed(
+        config,
+        {
+            "NAME": "TransFusionHead",
+            "CLASS_AGNOSTIC": False,
+            "USE_BIAS_BEFORE_NORM": False,
+            "NMS_KERNEL_SIZE": 3,
+            "DROPOUT": 0,
+            "BN_MOMENTUM": 0.1,
+            "ACTIVATION": "relu",
+            "NUM_HM_CONV": 2,
+            "SEPARATE_HEAD_CFG": branches(center=2, height=1, dim=3, rot=2, vel=2),
+            "TARGET_ASSIGNER_CONFIG": {"DATASET": "nuScenes", "HUNGARIAN_ASSIGNER": {"cls_cost": focal}},
+            "LOSS_CONFIG": {"LOSS_CLS": {"use_sigmoid": True, **focal}},
+            # the authors' head takes its overlaps from its code, whatever stands here
+            "POST_PROCESSING": {"USE_IOU_TO_RECTIFY_SCORE": True, "NMS_CONFIG": {"NMS_TYPE": "nms_gpu", "NMS_THRESH": 0.2}},
+        },
+    )
+    nms = config["POST_PROCESSING"]["NMS_CONFIG"]
+    assert min(nms["NMS_PRE_MAXSIZE"], nms["NMS_POST_MAXSIZE"]) >= config["NUM_PROPOSALS"], "no proposal is cut off"
+    assert nms["SCORE_THRES"] == config["POST_PROCESSING"]["SCORE_THRESH"]
+
+
+def transfusion_head(config: Settings, in_channels: int) -> TransFusionHead:
+    return TransFusionHead(
+        in_channels,
+        config["NUM_CLASSES"],
+        config["NUM_PROPOSALS"],
+        config["HIDDEN_CHANNEL"],
+        heads=config["NUM_HEADS"],
+        feedforward=config["FFN_CHANNEL"],
+        wrap_keys=True,
+    )
+
+
+def branches(**widths: int) -> dict[str, Any]:
+    """The regression branches of a head in order, and that of the IoU."""
+    each = {name: {"out_channels": width, "num_conv": 2} for name, width in (widths | {"iou": 1}).items()}
+    return {"HEAD_ORDER": list(widths), "HEAD_DICT": each}
+
+
+@torch.no_grad()
+def _check_made(head: TransFusionHead, outputs: TransFusionOutputs) -> None:
+    """The outputs that a case gives have the shapes of those that the head of its settings makes."""
+    own = head(torch.rand(len(outputs.center), head.shared.in_channels, *outputs.dense_heatmap.shape[2:]))
+    for field in fields(own):
+        assert getattr(own, field.name).shape == getattr(outputs, field.name).shape, field.name
+
+
 def bev_grid(config: dict[str, Any], head: dict[str, Any]) -> BevGrid:
     stride = head["TARGET_ASSIGNER_CONFIG"]["FEATURE_MAP_STRIDE"]
+    check_grid_size(config)
     return BevGrid(tuple(config["POINT_CLOUD_RANGE"]), tuple(config["VOXEL_SIZE"]), stride)
+
+
+def check_grid_size(config: Settings) -> None:
+    """The number of cells follows from range and cells."""
+    low, high = np.array(config["POINT_CLOUD_RANGE"]).reshape(2, 3)
+    assert config["grid_size"] == np.round((high - low) / config["VOXEL_SIZE"]).astype(int).tolist()
 
 
 def center_decoder(config: dict[str, Any], grid: BevGrid) -> CenterDecoder:

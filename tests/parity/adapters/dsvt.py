@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.adapters.detection import gradients
-from parity.case_files import Case, drawn_input
+from parity.case_files import Case, check_fixed, drawn_input
 from torch import Tensor, nn
 
 from geo3d.models.dsvt import DSVTBackbone, StageConfig
@@ -43,6 +43,10 @@ def backbone(case: Case) -> Arrays:
 
 def make_backbone(config: dict[str, Any]) -> DSVTBackbone:
     layer, width = config["INPUT_LAYER"], config["d_model"][0]
+    count = len(layer["set_info"])
+    check_fixed(config, {"NAME": "DSVT", "block_name": ["DSVTBlock"] * count, "dropout": 0.0, "conv_out_channel": width})
+    check_fixed(config, {"d_model": [width] * count, "set_info": layer["set_info"], "output_shape": layer["sparse_shape"][:2]})
+    check_fixed(layer, {"d_model": [width] * count})
     strides = [[1, 1, 1], *layer["downsample_stride"]]
     stages = [
         StageConfig(blocks, set_size, window, shifts[1], stride, shifts[0], heads, feedforward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from parity.adapters import detection as heads
 from parity.adapters.detection import CENTER_MAPS, PREDICTIONS, Arrays
 from parity.adapters.dsvt import make_backbone
-from parity.case_files import Case
+from parity.case_files import Case, Settings, check_fixed
 from torch import nn
 
+from geo3d.metrics.box_recall import BoxRecall
 from geo3d.models.detection import BevBackbone, CenterHead, TransFusionHead, TransFusionOutputs
 from geo3d.models.dsvt import DSVTDetector, PointEncoder
 from geo3d.zoo import convert_official
@@ -22,6 +24,8 @@ convert = partial(convert_official, "dsvt")
 
 def detector_center_head(case: Case) -> Arrays:
     config = case.config["MODEL"]["DENSE_HEAD"]
+    heads.check_center_head(config, case.config["CLASS_NAMES"])
+    check_fixed(case.config["MODEL"], {"NAME": "CenterPoint", "VFE": {"NAME": "DynPillarVFE3D"}})
     bev = _bev_backbone(case.config["MODEL"])
     head = CenterHead(bev.out_channels, len(case.config["CLASS_NAMES"]), config["SHARED_CONV_CHANNEL"])
     detector = _detector(case, bev, head)
@@ -41,16 +45,11 @@ def detector_center_head(case: Case) -> Arrays:
 
 def detector_transfusion(case: Case) -> Arrays:
     config = case.config["MODEL"]["DENSE_HEAD"]
+    heads.check_transfusion_head(config)
+    check_fixed(case.config["MODEL"], {"NAME": "TransFusion", "VFE": {"NAME": "DynPillarVFE"}})
+    assert config["NUM_CLASSES"] == len(case.config["CLASS_NAMES"])
     bev = _bev_backbone(case.config["MODEL"])
-    head = TransFusionHead(
-        bev.out_channels,
-        config["NUM_CLASSES"],
-        config["NUM_PROPOSALS"],
-        config["HIDDEN_CHANNEL"],
-        heads=config["NUM_HEADS"],
-        feedforward=config["FFN_CHANNEL"],
-        wrap_keys=True,
-    )
+    head = heads.transfusion_head(config, bev.out_channels)
     detector = _detector(case, bev, head)
     watched = _watched(detector, every=8)
     head.shared.register_forward_hook(
@@ -72,6 +71,12 @@ def _detector(case: Case, bev: BevBackbone, head: nn.Module) -> DSVTDetector:
     config = case.config["MODEL"]
     is_pillar = config["VFE"]["NAME"] == "DynPillarVFE"
     points = case.tensor("in.points")
+    heads.check_grid_size(case.config)
+    width, (nx, ny, _) = config["VFE"]["NUM_FILTERS"][-1], case.config["grid_size"]
+    check_fixed(config["VFE"], {"WITH_DISTANCE": False, "USE_ABSLOTE_XYZ": True, "USE_NORM": True, "NUM_FILTERS": [width] * 2})
+    check_fixed(config["MAP_TO_BEV"], {"NAME": "PointPillarScatter3d", "INPUT_SHAPE": [nx, ny, 1]})
+    check_fixed(config["BACKBONE_2D"], {"NAME": "BaseBEVResBackbone"})
+    _check_evaluation(config["POST_PROCESSING"])
     encoder = PointEncoder(
         points.shape[1] - 1,
         config["VFE"]["NUM_FILTERS"][-1],
@@ -81,7 +86,16 @@ def _detector(case: Case, bev: BevBackbone, head: nn.Module) -> DSVTDetector:
     )
     detector = DSVTDetector(encoder, make_backbone(config["BACKBONE_3D"]), bev, head)
     fill(detector, convert(case.state_dict), case.id)
+    assert detector.bev_grid == heads.bev_grid(case.config, config["DENSE_HEAD"])
     return detector.eval()
+
+
+def _check_evaluation(config: Settings) -> None:
+    """Settings of the parent framework's evaluation, which change neither boxes nor losses."""
+    thresholds = inspect.signature(BoxRecall).parameters["thresholds"].default
+    check_fixed(config, {"RECALL_THRESH_LIST": list(thresholds)})
+    assert config["EVAL_METRIC"] in ("kitti", "waymo")
+    assert config.get("SCORE_THRESH", 0.1) == 0.1 and not config.get("OUTPUT_RAW_SCORE", False)  # heads with own decoding
 
 
 def _bev_backbone(config: dict[str, Any]) -> BevBackbone:

@@ -6,11 +6,12 @@ Each adapter takes a case and gives arrays by the case's names; all settings com
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from parity.case_files import Case, drawn_input
+from parity.case_files import Case, check_fixed, drawn_input
 from torch import Tensor, nn
 
 from geo3d.data.shapes.normals import estimate_normals
@@ -25,7 +26,7 @@ from geo3d.models.risurconv import (
     Surface,
 )
 from geo3d.models.risurconv.features import angular_keys, surface_features
-from geo3d.models.risurconv.layers import describe
+from geo3d.models.risurconv.layers import DENSE_CENTERS, describe
 from geo3d.ops import farthest_point_sample, gather, knn
 from geo3d.zoo import convert_official
 from geo3d.zoo.weights import fill
@@ -34,7 +35,9 @@ Arrays = dict[str, Tensor]
 
 
 def classifier(case: Case) -> Arrays:
-    network = _classifier(case).eval()
+    network, config = _classifier(case).eval(), case.config
+    counts, k = [*network.centers, 1], [*(level.num_neighbors for level in network.levels), "all"]
+    check_fixed(config, {"mode": "eval", "centres": counts, "neighbours": k, "neighbour_shift": _steps(counts)})
     points, target = case.tensor("in.points"), case.tensor("in.target").long()
     blocks = {f"sc{i}": level for i, level in enumerate(network.levels)} | {"sc4": network.group_all}
     results: Arrays = {}
@@ -53,6 +56,7 @@ def classifier(case: Case) -> Arrays:
 
 
 def classifier_train(case: Case) -> Arrays:
+    check_fixed(case.config, {"mode": "train, dropout 0"})
     network = _classifier(case, dropout=0.0, encoder_dropout=0.0).train()
     codes: Arrays = {}
     network.group_all.register_forward_hook(_keep(codes, "code"))
@@ -88,6 +92,10 @@ def part_segmentor(case: Case) -> Arrays:
     )
     fill(network, convert_official("risurconv", case.state_dict), case.id)
     network.eval()
+    _check_inputs(case, "part segmentation")
+    others = set(_steps(network.centers[:-1]))  # the other propagations are onto these
+    check_fixed(config, {"mode": "eval", "neighbour_shift": {"fp0": _steps([config["num_point"]])[0]}})
+    assert others == {config["neighbour_shift"]["others"]}
     blocks = {f"sa{i}": level for i, level in enumerate(network.levels)}
     blocks |= {f"fp{3 - i}": level for i, level in enumerate(network.up_levels)}
     results: Arrays = {}
@@ -111,6 +119,7 @@ def features(case: Case) -> Arrays:
     centers, k = config["centres"], config["neighbours"]
     results: Arrays = {}
     cloud = _surface(case.tensor("in.points"))
+    check_fixed(config, {"num_point": cloud.positions.shape[1], "mode": "eval", "dtype": _type_name(cloud.positions)})
     picks = farthest_point_sample(cloud.positions, centers, ties="cuda")
     chosen = Surface(gather(cloud.positions, picks), gather(cloud.normals, picks), None)
     results["out.fps_idx"] = picks
@@ -141,6 +150,14 @@ def _blocks(case: Case, cloud: Surface, chosen: Surface) -> Arrays:
     width = {name: _width(case, f"{name}.risurconv.0.weight") for name in ("sc0", "sc4", "fp")}
     skip = drawn_input(case.meta["inputs"]["skip"])
     mlp = (_width(case, "fp.mlp_convs.0.weight"),)
+    first, last = f"{centers} centres", f"all {cloud.positions.shape[1]} points"
+    settings = {
+        "sc0": f"set abstraction, {first}, {k} neighbours, 0 -> {width['sc0']} channels",
+        "sc4": f"group-all set abstraction on the output of sc0, {width['sc0']} -> {width['sc4']} channels",
+        "fp": f"feature propagation from the {first} of sc0 to {last}, {k} neighbours, in {width['sc0']}, "
+        f"skip in.skip ({skip.shape[1]} channels), {width['fp']} channels, mlp {list(mlp)}",
+    }
+    check_fixed(case.config, {"blocks": settings})
     blocks = {
         "sc0": SetAbstraction(centers, k, 0, width["sc0"], as_released=True),
         "sc4": GroupAll(width["sc0"], width["sc4"], as_released=True),
@@ -183,7 +200,24 @@ def _classifier(case: Case, **options: float) -> RISurConvClassifier:
     centers = [count * config["n"] for count in (512, 256, 128, 64)]  # the networks of the paper for n
     network = RISurConvClassifier(config["num_class"], centers, as_released=True, **options)
     fill(network, convert_official("risurconv", case.state_dict), case.id)
+    _check_inputs(case, "classification")
     return network
+
+
+def _check_inputs(case: Case, task: str) -> None:
+    points = case.tensor("in.points")
+    batch, num_points, columns = points.shape
+    check_fixed(case.config, {"task": task, "batch": batch, "num_point": num_points, "dtype": _type_name(points)})
+    assert case.config.get("normal_channel", True) and columns == 6, "positions and normals alone are supported"
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _steps(counts: Sequence[int]) -> list[int]:
+    """How far the triangles around so many centres reach, by the rule of ours."""
+    return [2 if count >= DENSE_CENTERS else 1 for count in counts]
 
 
 def _watch(blocks: dict[str, nn.Module], results: Arrays) -> None:
