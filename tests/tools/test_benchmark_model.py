@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import yaml
 
 import geo3d.configs
+from geo3d.models.detection import TransFusionOutputs
 from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion
 from geo3d.tools import benchmark
 from geo3d.tools.benchmarks import model_dsvt, models
@@ -73,11 +75,38 @@ def test_peer_is_the_same_network(name):
         ours = model_dsvt.run_parts(network, points, batch_index, 2, marks["ours"].append)
         plain = PlainDSVT(network)(points, batch_index, 2, marks["plain"].append)
         outputs, others = network.head(ours), head_outputs(network.head, plain)
+    if isinstance(outputs, TransFusionOutputs):
+        assert_same_proposals(others, outputs, network.head.branches)
+    else:
         for name in network.head.branches:
             torch.testing.assert_close(getattr(others, name), getattr(outputs, name), rtol=0, atol=1e-4)
     torch.testing.assert_close(ours, inputs[0], rtol=0, atol=0)  # what is timed is what the network does
     torch.testing.assert_close(plain, ours, rtol=0, atol=1e-4)
     assert marks["ours"] == marks["plain"] and marks["ours"][-1] == "2D backbone"
+
+
+def assert_same_proposals(plain: TransFusionOutputs, ours: TransFusionOutputs, names: Iterable[str]) -> None:
+    """Proposals of equal height may change places, and the last of a sample may be others of the same height; all else is the same."""
+    torch.testing.assert_close(plain.dense_heatmap, ours.dense_heatmap, rtol=0, atol=1e-4)
+    torch.testing.assert_close(plain.query_scores, ours.query_scores, rtol=0, atol=1e-6)  # both fall from first to last
+    for sample in range(len(ours.query_labels)):
+        both = [rows_by_place(outputs, sample) for outputs in (plain, ours)]
+        common = sorted(both[0].keys() & both[1].keys())
+        assert len(common) >= len(both[1]) - 2
+        for rows, outputs in zip(both, (plain, ours), strict=True):
+            scores = outputs.query_scores[sample]
+            assert all(scores[row] - scores[-1] <= 1e-6 for place, row in rows.items() if place not in common)
+        for name in (*names, "query_scores"):
+            theirs, own = (
+                getattr(o, name)[sample, [rows[p] for p in common]] for rows, o in zip(both, (plain, ours), strict=True)
+            )
+            torch.testing.assert_close(theirs, own, rtol=0, atol=1e-6 if name == "query_scores" else 1e-4)
+
+
+def rows_by_place(outputs: TransFusionOutputs, sample: int) -> dict[tuple[int, ...], int]:
+    """Which proposal is of a class and cell (x, y)."""
+    places = zip(outputs.query_labels[sample].tolist(), outputs.query_cells[sample].tolist(), strict=True)
+    return {(label, *cell): row for row, (label, cell) in enumerate(places)}
 
 
 def test_stopwatch_adds_up_parts_of_one_name():
@@ -119,8 +148,8 @@ def test_measures_a_configuration(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["model"], "expected one of dsvt, got none"),
-        (["model", "nonsense"], "expected one of dsvt, got nonsense"),
+        (["model"], "expected one of dsvt, lrgt, got none"),
+        (["model", "nonsense"], "expected one of dsvt, lrgt, got nonsense"),
         (["model", "dsvt", "--config", "nonsense"], "no configuration nonsense"),
         (["model", "dsvt", "--select", "nonsense"], "no such configuration; there are waymo_pillar"),
         (["model", "dsvt", "--plot", "x.png"], "--plot goes with ops"),
