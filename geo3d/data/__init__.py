@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from geo3d.data.files.geometry import Geometry, read_geometry
     from geo3d.data.generated import GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
     from geo3d.data.hands.modules import FreiHand
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from geo3d.data.images.shapenet_r2n2 import R2N2Dataset
     from geo3d.data.lidar.detection import LidarBatch
     from geo3d.data.lidar.modules import Kitti, NuScenes, Waymo
+    from geo3d.data.lidar.sweeps import CameraView, LidarSample, read_sweep
     from geo3d.data.shapes.fg3d import FG3D, FG3DDataset
     from geo3d.data.shapes.modelnet40 import ModelNet40, ModelNet40Dataset
     from geo3d.data.shapes.modelnet_off import ModelNetOff, ModelNetOffDataset
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FG3D",
+    "CameraView",
     "ClassificationBatch",
     "ClassificationSample",
     "FG3DDataset",
@@ -43,8 +46,10 @@ __all__ = [
     "GeneratedRenders",
     "GeneratedShapes",
     "GeneratedStreets",
+    "Geometry",
     "Kitti",
     "LidarBatch",
+    "LidarSample",
     "ModelNet40",
     "ModelNet40Dataset",
     "ModelNetOff",
@@ -68,12 +73,16 @@ __all__ = [
     "collate_parts",
     "estimate_normals",
     "prepare_views",
+    "read_geometry",
+    "read_sweep",
 ]
 
 _MODULES = {
+    "files.geometry": ("Geometry", "read_geometry"),
     "hands.modules": ("FreiHand",),
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
+    "lidar.sweeps": ("CameraView", "LidarSample", "read_sweep"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),
     "generated": ("GeneratedHands", "GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
     "images.modules": ("Pix3D", "ShapeNetR2N2"),
