@@ -54,7 +54,7 @@ def write_hands(
         raise ValueError(
             f"write_hands: size must be at least 2, evaluation_size at most size and workers at least 1, got {size}, {evaluation} and {workers}"
         )
-    sources = tuple(str(Path(folder).resolve()) if folder else None for folder in (skins, backgrounds))
+    sources = (_resolved(skins), _resolved(backgrounds))
     _materials(*sources)  # before anything is written: a wrong folder is told at once
     splits = {"training": size - evaluation, "evaluation": evaluation}
     with new_folder(out) as folder:
@@ -67,6 +67,10 @@ def write_hands(
             for name in LISTS:
                 (folder / f"{split}_{name}.json").write_text(json.dumps([row[name] for row in rows[start : start + count]]))
             start += count
+
+
+def _resolved(folder: str | Path | None) -> str | None:
+    return str(Path(folder).resolve()) if folder else None
 
 
 @cache
