@@ -18,6 +18,9 @@ from geo3d.data.hands.freihand import read_rgb
 from geo3d.data.hands.samples import HandLabels
 from geo3d.geometry.virtual_camera import default_camera_matrix
 
+SMALLEST_HAND = (
+    0.5  # by the median; a label that is smaller has its points in a heap, which landmark models give where they fail
+)
 CANVAS = 224  # side of the pictures that are put together
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -28,7 +31,7 @@ class HandPhotographs:
     Args:
         root: the folder.
         backgrounds: folder of photographs; without one, backgrounds are smooth random colours.
-        min_score: labels less sure than this are left out.
+        min_score: labels less sure than this are left out, as are those much smaller than most.
         keep_wall: share of the photographs that stay as they are.
 
     Raises:
@@ -52,7 +55,9 @@ class HandPhotographs:
         if wrong or not labels:
             found = f"{list(labels[wrong[0]].shape)} for {wrong[0]}" if wrong else f"none with a score of {min_score}"
             raise ValueError(f"{path}: expected 21 pixels for each picture, got {found}")
-        self.names = sorted(labels)
+        extents = {name: float(np.ptp(uv, axis=0).max()) for name, uv in labels.items()}
+        smallest = SMALLEST_HAND * float(np.median(list(extents.values())))
+        self.names = sorted(name for name, extent in extents.items() if extent >= smallest)
         self.keypoints = labels
         self.keep_wall = keep_wall
         self.backgrounds: Sequence[Path] = ()

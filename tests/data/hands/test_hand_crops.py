@@ -94,6 +94,7 @@ def photographs(tmp_path):
     cv2.ellipse(image, (50, 60), (14, 40), 0, 0, 360, (120, 150, 200), -1)
     cv2.imwrite(str(root / "images" / "1" / "a.png"), image)
     labels = {"1/a.png": {"uv": keypoints.tolist(), "score": 0.99}, "1/b.png": {"uv": keypoints.tolist(), "score": 0.1}}
+    labels["1/c.png"] = {"uv": (50 + keypoints / 9).tolist(), "score": 0.99}  # all points in a heap
     (root / "pseudo_labels.json").write_text(json.dumps(labels))
     return root
 
