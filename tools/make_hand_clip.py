@@ -97,8 +97,8 @@ class Stage:
         from geo3d.geometry.cameras import pinhole
 
         rng = np.random.default_rng(SEED)
-        centre = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
-        self.camera = pinhole([[FOCAL, 0, centre[0]], [0, FOCAL, centre[1]], [0, 0, 1]], np.eye(4), (WIDTH, HEIGHT))
+        center = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+        self.camera = pinhole([[FOCAL, 0, center[0]], [0, FOCAL, center[1]], [0, 0, 1]], np.eye(4), (WIDTH, HEIGHT))
         lamp = Light((0.5, -1.0, -0.8), (0.5, 0.47, 0.42), 0.03)
         self.lighting = Lighting([lamp], _room, temperature(0.0))
         self.background = _wall(rng)

@@ -12,7 +12,7 @@ import torch
 
 if TYPE_CHECKING:
     from geo3d.geometry.cameras import Camera
-    from geo3d.predict.sweeps import Detector, FoundObjects
+    from geo3d.predict.sweeps import DetectionResult, Detector
 
 PICTURE = (1800, 900)  # pixels: from above, and over the driver's shoulder
 
@@ -46,7 +46,7 @@ def detect(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str,
     return results
 
 
-def _found(predictor: Detector, path: Path, columns: str | None) -> FoundObjects:
+def _found(predictor: Detector, path: Path, columns: str | None) -> DetectionResult:
     """Boxes of a file, whose columns the user may have named."""
     if columns is None:
         return predictor(path)
@@ -67,7 +67,7 @@ def _pictures(arguments: argparse.Namespace) -> list[Path | None]:
     return [save.with_name(f"{save.stem}_{_stem(path)}{save.suffix}") for path in arguments.files]
 
 
-def _objects(found: FoundObjects) -> list[dict[str, Any]]:
+def _objects(found: DetectionResult) -> list[dict[str, Any]]:
     """Boxes in metres and radians in the frame of the points."""
     objects = []
     rows = zip(found.names, found.detections.scores.tolist(), found.detections.boxes.tolist(), strict=True)
@@ -78,7 +78,7 @@ def _objects(found: FoundObjects) -> list[dict[str, Any]]:
     return objects
 
 
-def _write_kitti(path: Path, found: FoundObjects, output: Path) -> None:
+def _write_kitti(path: Path, found: DetectionResult, output: Path) -> None:
     """KITTI's text needs the camera: it gives boxes in the camera's frame and their rectangles in the image."""
     from geo3d.data.lidar.kitti_labels import objects_from_boxes, write_label_file
 
@@ -101,7 +101,7 @@ def _camera(path: Path) -> Camera | None:
     return with_image_size(read_kitti_camera(path.parent.parent, path.stem)) if is_kitti_frame(path) else None
 
 
-def _draw(found: FoundObjects, predictor: Detector, picture: Path) -> None:
+def _draw(found: DetectionResult, predictor: Detector, picture: Path) -> None:
     from geo3d.viz.builders import detection_sheet
 
     network: Any = predictor.network

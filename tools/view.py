@@ -23,7 +23,7 @@ from geo3d.tools.errors import run_tool
 if TYPE_CHECKING:
     from geo3d.tools.viewing import Samples
 
-MOST_SAMPLES = 200  # in one video or page
+MAX_SAMPLES = 200  # in one video or page
 FPS = 2.0  # samples a second
 SEQUENCES = (".mp4", ".gif", ".html")
 
@@ -96,10 +96,10 @@ def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None
     size: dict[str, Any] = {} if arguments.size is None else {"size": tuple(arguments.size)}
     suffix = target.suffix.lower()
     if suffix in SEQUENCES and len(samples) > 1 and arguments.index is None:
-        if len(samples) > MOST_SAMPLES:
-            print(f"{target}: the first {MOST_SAMPLES} of {len(samples)} samples; --index N takes one", file=sys.stderr)
+        if len(samples) > MAX_SAMPLES:
+            print(f"{target}: the first {MAX_SAMPLES} of {len(samples)} samples; --index N takes one", file=sys.stderr)
         view = arguments.view or samples[0].view
-        SceneSequence(islice(Scenes(samples), MOST_SAMPLES), fps=FPS).save(target, view=view, **size)
+        SceneSequence(islice(Scenes(samples), MAX_SAMPLES), fps=FPS).save(target, view=view, **size)
     else:
         sample = samples[0]
         views = [arguments.view] if arguments.view else list(sample.views)

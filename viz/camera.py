@@ -59,7 +59,7 @@ VIEWS = {
 class Camera:
     """A perspective camera: `axes` [3, 3] has rows right, down, forward; `eye` [3]; focal length in pixels; picture in pixels.
 
-    `stretch` is the vertical focal length over the horizontal one, and `centre` the pixel straight ahead, the picture's
+    `stretch` is the vertical focal length over the horizontal one, and `center` the pixel straight ahead, the picture's
     middle when None.
     """
 
@@ -69,12 +69,12 @@ class Camera:
     width: int
     height: int
     stretch: float = 1.0
-    centre: tuple[float, float] | None = None
+    center: tuple[float, float] | None = None
 
     @property
     def middle(self) -> tuple[float, float]:
         """The pixel straight ahead."""
-        return (self.width / 2, self.height / 2) if self.centre is None else self.centre
+        return (self.width / 2, self.height / 2) if self.center is None else self.center
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """points [N, 3] -> [N, 3] right, down, forward of the eye."""
@@ -99,8 +99,8 @@ def pinhole_camera(
     """
     axes, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
     focal, focal_down = intrinsics[0, 0] * scale[0], intrinsics[1, 1] * scale[1]
-    centre = (float(intrinsics[0, 2] * scale[0]), float(intrinsics[1, 2] * scale[1]))
-    return Camera(axes, -axes.T @ shift, float(focal), *size, stretch=float(focal_down / focal), centre=centre)
+    center = (float(intrinsics[0, 2] * scale[0]), float(intrinsics[1, 2] * scale[1]))
+    return Camera(axes, -axes.T @ shift, float(focal), *size, stretch=float(focal_down / focal), center=center)
 
 
 def as_view(view: str | View) -> View:

@@ -102,5 +102,5 @@ def _images(scene: SceneContent, images: Sequence[Picture], area: tuple[int, int
         tile = image_with_overlay(scene, image, (width, height))
         if image.caption:
             tile = pictures.with_caption(tile, image.caption, scene.background, pictures.text_size(*cell))
-        tiles.append(pictures.centred(tile, cell, scene.background))
+        tiles.append(pictures.centered(tile, cell, scene.background))
     return pictures.tiled(tiles, columns, area, scene.background)

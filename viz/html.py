@@ -22,7 +22,7 @@ from geo3d.viz.layers import Layer, Lines, Mesh, Picture, Points
 from geo3d.viz.packing import Block
 
 FITTED_TO = (1200, 900)  # the size of the view for which the page's first camera is placed
-LARGEST_IMAGE = 1280  # pixels along the longer side of an image in the page
+MAX_IMAGE_SIDE = 1280  # pixels along the longer side of an image in the page
 TEMPLATES = ("style.css", "buffers.js", "draw.js", "camera.js", "panel.js")
 
 
@@ -138,7 +138,7 @@ def _image(scene: SceneContent, image: Picture) -> dict[str, Any]:
     from PIL import Image
 
     height, width = image.pixels.shape[:2]
-    shrink = min(1.0, LARGEST_IMAGE / max(width, height))
+    shrink = min(1.0, MAX_IMAGE_SIDE / max(width, height))
     pixels = image_with_overlay(scene, image, (max(1, round(width * shrink)), max(1, round(height * shrink))))
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, format="JPEG", quality=88)

@@ -160,7 +160,7 @@ def best_grid(images: Sequence[Picture], area: tuple[int, int]) -> tuple[int, fl
     return columns, covered(columns)
 
 
-def centred(picture: np.ndarray, size: tuple[int, int], background: tuple[int, int, int]) -> np.ndarray:
+def centered(picture: np.ndarray, size: tuple[int, int], background: tuple[int, int, int]) -> np.ndarray:
     """The picture [H, W, 3] in the middle of (width, height) pixels, cut where it is larger."""
     picture = picture[: size[1], : size[0]]
     top, left = (size[1] - picture.shape[0]) // 2, (size[0] - picture.shape[1]) // 2

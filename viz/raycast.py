@@ -45,7 +45,7 @@ def joined(parts: list[Triangles]) -> Triangles:
 
 
 def cast(
-    triangles: Triangles, focal: float, width: int, height: int, centre: tuple[float, float] | None = None
+    triangles: Triangles, focal: float, width: int, height: int, center: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a camera at the origin sees that looks along -z.
 
@@ -54,7 +54,7 @@ def cast(
         focal: focal length in pixels.
         width: of the picture in pixels.
         height: of the picture in pixels.
-        centre: the pixel straight ahead; the middle when None.
+        center: the pixel straight ahead; the middle when None.
 
     Returns:
         colors [height, width, C] float32 in 0..255, zero where nothing is, and depth along -z [height, width] float32,
@@ -74,7 +74,7 @@ def cast(
     scene.add_triangles(to_tensor(vertices), to_tensor(faces))
     colors = np.zeros((height, width, triangles.colors.shape[1]), dtype=np.float32)
     depth = np.full((height, width), np.inf, dtype=np.float32)
-    middle = (width / 2, height / 2) if centre is None else centre
+    middle = (width / 2, height / 2) if center is None else center
     top, bottom, left, right = _covered(vertices, focal, width, height, middle)
     across = (np.arange(left, right, dtype=np.float32) + 0.5 - middle[0]) / focal
     band = max(1, RAYS_AT_ONCE // max(right - left, 1))

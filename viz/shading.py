@@ -98,16 +98,16 @@ def depth_shade(depth: np.ndarray, focal: float, radii: tuple[int, ...]) -> np.n
     total = np.zeros_like(near)
     reach = max(radii)
     padded = np.pad(near, reach, constant_values=np.inf)
-    centre = np.where(np.isfinite(near), near, 1)
+    center = np.where(np.isfinite(near), near, 1)
     for radius in radii:
         diagonal = max(1, round(radius * 0.7))
         for dy, dx in ((0, radius), (radius, 0), (diagonal, diagonal), (diagonal, -diagonal)):
             first = padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
             second = padded[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
             has_first, has_second = np.isfinite(first), np.isfinite(second)
-            rise = 2 * centre - np.where(has_first, first, centre) - np.where(has_second, second, centre)
+            rise = 2 * center - np.where(has_first, first, center) - np.where(has_second, second, center)
             both = np.where(has_first & has_second, 1.0, 0.4)  # beside an empty pixel a slope looks like a hollow
-            total += both * np.clip(rise * (focal / (2 * radius)) / centre, 0, 1.5)
+            total += both * np.clip(rise * (focal / (2 * radius)) / center, 0, 1.5)
     shade[window] = np.exp(-0.6 * total / (4 * len(radii)))
     shade[~filled] = 1
     return shade

@@ -85,9 +85,9 @@ def surface_squares(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     corners, owners = [], []
     for axis in range(3):
         for side in (1, -1):
-            neighbours = keys + side * strides[axis]
-            at = np.searchsorted(keys, neighbours).clip(max=len(keys) - 1)
-            bare = first[keys[at] != neighbours]
+            neighbors = keys + side * strides[axis]
+            at = np.searchsorted(keys, neighbors).clip(max=len(keys) - 1)
+            bare = first[keys[at] != neighbors]
             square = SQUARES[axis] if side > 0 else (SQUARES[axis] - np.eye(3, dtype=int)[axis])[::-1]
             corners.append(cells[bare, None] + square)
             owners.append(bare)

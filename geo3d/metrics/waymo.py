@@ -33,7 +33,7 @@ LEVELS = (1, 2)
 CUTOFFS = np.append(0.01 * np.arange(100), 1.0).astype(np.float32)  # as the scores, so that 0.3 is not below 0.3
 LEVEL_2_POINTS = 5  # at most
 LONGEST_STEP = 0.05  # of recall, over which precision is interpolated
-SMALLEST_SIDE = 0.01  # metres; boxes that are not longer, wider or higher overlap with nothing
+MIN_SIDE = 0.01  # metres; boxes that are not longer, wider or higher overlap with nothing
 
 
 def waymo_levels(num_points: Tensor, difficulty: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def _count(boxes: Tensor, levels: np.ndarray, found: Tensor, scores: np.ndarray,
 def _overlaps(found: Tensor, boxes: Tensor) -> np.ndarray:
     """IoU in space [D, G]."""
     found, boxes = found[:, :7].double(), boxes[:, :7].double()
-    solid = [(each[:, 3:6] > SMALLEST_SIDE).all(1) for each in (found, boxes)]
+    solid = [(each[:, 3:6] > MIN_SIDE).all(1) for each in (found, boxes)]
     return (box_iou_3d(found, boxes) * (solid[0][:, None] & solid[1])).cpu().numpy()
 
 

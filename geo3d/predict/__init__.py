@@ -4,14 +4,14 @@ from geo3d.predict.base import Predictor
 from geo3d.predict.hands import FoundHand, FoundHands, HandPredictor
 from geo3d.predict.loading import load
 from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
-from geo3d.predict.sweeps import Detector, FoundObjects
+from geo3d.predict.sweeps import DetectionResult, Detector
 
 __all__ = [
     "ClassScores",
+    "DetectionResult",
     "Detector",
     "FoundHand",
     "FoundHands",
-    "FoundObjects",
     "HandPredictor",
     "PartLabeler",
     "PartLabels",

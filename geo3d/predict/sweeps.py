@@ -23,7 +23,7 @@ Sweep = str | Path | np.ndarray | Tensor | LidarSample
 
 
 @dataclass(frozen=True, eq=False)
-class FoundObjects:
+class DetectionResult:
     """Result of a detection.
 
     Attributes:
@@ -44,7 +44,7 @@ class FoundObjects:
         """Class name of each box."""
         return [self.class_names[label] for label in self.detections.labels.tolist()]
 
-    def at_least(self, score: float) -> FoundObjects:
+    def at_least(self, score: float) -> DetectionResult:
         """Those with that score or more."""
         return replace(self, detections=self.detections[self.detections.scores >= score])
 
@@ -54,7 +54,7 @@ class FoundObjects:
         return {name: counts[name] for name in self.class_names}
 
 
-class Detector(Predictor[Sweep, FoundObjects]):
+class Detector(Predictor[Sweep, DetectionResult]):
     """Finds objects in a LiDAR sweep; `step` does so for the points of a running sensor.
 
     Attributes:
@@ -69,7 +69,7 @@ class Detector(Predictor[Sweep, FoundObjects]):
         parts: Any = network
         self.decode = decoder_for(parts.head, parts.bev_grid, info.labels["decoder"])
 
-    def __call__(self, source: Sweep) -> FoundObjects:
+    def __call__(self, source: Sweep) -> DetectionResult:
         """Objects of a sweep, the best of each class first; none where no point is in the network's range.
 
         The sweep's x axis must point forward and z up, as the network was trained. Of a sweep of another sensor the intensities are
@@ -85,7 +85,7 @@ class Detector(Predictor[Sweep, FoundObjects]):
         """
         sample = self.read(source)
         found = self.step(self.network_points(sample))
-        return FoundObjects(found.to("cpu"), tuple(self.info.labels["class_names"]), sample)
+        return DetectionResult(found.to("cpu"), tuple(self.info.labels["class_names"]), sample)
 
     @torch.inference_mode()
     def step(self, points: Tensor) -> Detections:

@@ -15,7 +15,7 @@ from geo3d.data.lidar.kitti import KittiDataset
 from geo3d.data.lidar.nuscenes import NuScenesDataset
 from geo3d.data.lidar.waymo import WaymoDataset
 from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
-from geo3d.models.dsvt import DSVTDetector, parameters_left_untrained_by_the_authors
+from geo3d.models.dsvt import DSVTDetector, untrained_in_paper
 from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.detection_metrics import METRICS, DetectionMetric, MetricName, NuScenesFrames, make_metrics
 from geo3d.tasks.schedules import OneCycle
@@ -38,7 +38,7 @@ class Detection(Task):
             the detection score; "recall", of boxes whatever their class. The first tells the best checkpoint.
         loss: options of the head's loss, see `CenterLoss` and `TransFusionLoss`.
         decoder: options of the head's decoder, see `CenterDecoder` and `TransFusionDecoder`.
-        train_all: see below.
+        train_all: train every parameter. The authors' optimizer missed the projections of all attentions, which kept their initial values.
         results_file: where `geo3d test` writes the detections as nuScenes' benchmark takes them (JSON), with the metric "nuscenes".
         compile_dense: compile the 2D backbone and the head's convolutions (`DSVTDetector.compile_dense`).
     """
@@ -113,7 +113,7 @@ class Detection(Task):
             )
 
     def configure_optimizers(self) -> Any:
-        left_out = set() if self.train_all else set(parameters_left_untrained_by_the_authors(self.network))
+        left_out = set() if self.train_all else set(untrained_in_paper(self.network))
         parameters = [parameter for name, parameter in self.network.named_parameters() if name not in left_out]
         betas = (self.cycle.momentum[0], 0.99)
         optimizer = torch.optim.AdamW(parameters, self.lr, betas=betas, eps=1e-8, weight_decay=self.weight_decay)

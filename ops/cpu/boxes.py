@@ -76,9 +76,9 @@ def _grid_over(table: np.ndarray, entries: int) -> tuple[np.ndarray, np.ndarray]
 
     Cells are no smaller than the root mean square half extent, so the lists hold a few entries a box, however unlike the boxes are.
     """
-    centre, reach = table[:, [X, Y]], table[:, [REACH_X, REACH_Y]]
-    reach = reach + 1e-9 * (1 + np.abs(centre) + reach)  # rounding must not take a face out of the grid
-    low, high = (centre - reach).min(0), (centre + reach).max(0)
+    center, reach = table[:, [X, Y]], table[:, [REACH_X, REACH_Y]]
+    reach = reach + 1e-9 * (1 + np.abs(center) + reach)  # rounding must not take a face out of the grid
+    low, high = (center - reach).min(0), (center + reach).max(0)
     per_axis = min(MAX_CELLS_PER_AXIS, 4 * math.isqrt(len(table) // entries) + 1)
     size = np.maximum((high - low) / per_axis, np.sqrt(np.square(reach).mean(0)))
     cells = ((high - low) / size).astype(np.int64) + 1

@@ -18,7 +18,7 @@ from geo3d.ops.cuda.launch import EXACT, on_device_of_tensors
 NO_NEIGHBOR = tl.constexpr(0x7FFFFFFFFFFFFFFF)
 SMALL = 8192  # points of a cloud, on average, up to which sorting them takes longer than it saves
 TILE = 64  # points that share bounds
-MOST_NEIGHBORS = 1024  # of which a program keeps track
+MAX_NEIGHBORS = 1024  # of which a program keeps track
 
 
 @on_device_of_tensors
@@ -30,7 +30,7 @@ def knn(
     distances = torch.full((len(query), k), float("inf"), dtype=query.dtype, device=query.device)
     if len(query) == 0 or len(begin) == 0:
         return rows, distances
-    if query.dtype == torch.float64 or k > MOST_NEIGHBORS:
+    if query.dtype == torch.float64 or k > MAX_NEIGHBORS:
         offsets = block_offsets(query_begin, query_end, 16)
         _one_by_one_kernel[(most_blocks(len(query), len(begin), 16),)](
             query, points, query_begin, query_end, begin, end, offsets, len(begin), len(begin).bit_length(), rows, distances, k,
@@ -50,7 +50,7 @@ def ball_query(
     counts = torch.zeros(len(query), dtype=torch.int64, device=query.device)
     if len(query) == 0 or len(begin) == 0:
         return rows, counts
-    if len(points) > SMALL * len(begin) and k <= MOST_NEIGHBORS:
+    if len(points) > SMALL * len(begin) and k <= MAX_NEIGHBORS:
         _nearest(query, points, query_begin, query_end, begin, end, limit, rows, counts, k, True)
     else:
         offsets = block_offsets(query_begin, query_end, 16)

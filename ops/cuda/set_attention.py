@@ -14,8 +14,8 @@ from torch import Tensor
 
 from geo3d.ops.cuda.launch import on_device_of_tensors
 
-MOST_SLOTS = 256
-MOST_WIDTHS = {torch.float32: 128, torch.float16: 256, torch.bfloat16: 256}  # channels of a head
+MAX_SLOTS = 256
+MAX_WIDTHS = {torch.float32: 128, torch.float16: 256, torch.bfloat16: 256}  # channels of a head
 TILE = 2048  # rows by channels of a block: what fits the registers, and the 99 KB of shared memory that consumers' GPUs have
 PRODUCT_DTYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
@@ -47,9 +47,9 @@ def _launch(kernel, inputs: tuple[Tensor, ...], sets: Tensor, padding: Tensor, h
     count, slots = sets.shape
     channels = inputs[0].shape[1]
     width = channels // heads
-    if slots > MOST_SLOTS:
-        raise ValueError(f"set_attention: on CUDA a set has at most {MOST_SLOTS} slots, got {slots}")
-    most = MOST_WIDTHS[inputs[0].dtype]
+    if slots > MAX_SLOTS:
+        raise ValueError(f"set_attention: on CUDA a set has at most {MAX_SLOTS} slots, got {slots}")
+    most = MAX_WIDTHS[inputs[0].dtype]
     if width > most:
         raise ValueError(
             f"set_attention: on CUDA a head has at most {most} channels in {inputs[0].dtype}, got {width}; use more heads"

@@ -38,14 +38,14 @@ def test_the_average_hand_has_a_hands_proportions():
     }
     assert length["middle"] > length["index"] > length["little"]
     assert points[4, 2] > 0.03 and points[:, 0].min() == points[12, 0]  # thumb towards +z, middle finger towards -x
-    volume = np.einsum("fi,fi->f", *_centres_and_normals(read_hand())).sum() / 6  # of a right hand: faces look outward
+    volume = np.einsum("fi,fi->f", *_centers_and_normals(read_hand())).sum() / 6  # of a right hand: faces look outward
     assert 2e-4 < volume < 5e-4  # cubic metres
 
 
-def _centres_and_normals(fields):
+def _centers_and_normals(fields):
     corners = fields["v_template"][fields["f"]]
-    centre = corners.mean(1) - fields["v_template"].mean(0)
-    return centre, np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    center = corners.mean(1) - fields["v_template"].mean(0)
+    return center, np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def test_tips_are_the_ends_of_fingers():
@@ -88,7 +88,7 @@ def test_a_left_hand_is_the_mirrored_right_one():
         vertices.append(model(betas=betas, **given).vertices[0].detach().numpy())
     np.testing.assert_allclose(vertices[1], vertices[0] * [-1, 1, 1], atol=1e-9)
     volumes = [
-        np.einsum("fi,fi->f", *_centres_and_normals({"v_template": points, "f": read_hand(side=side)["f"]})).sum()
+        np.einsum("fi,fi->f", *_centers_and_normals({"v_template": points, "f": read_hand(side=side)["f"]})).sum()
         for points, side in zip(vertices, ("right", "left"), strict=True)
     ]
     assert volumes[0] > 0 and volumes[1] == pytest.approx(volumes[0])

@@ -21,7 +21,7 @@ def quad(depth: float, half: float = 0.2, slope: float = 0.0) -> tuple[np.ndarra
     return vertices, np.array([[0, 2, 1], [0, 3, 2]])
 
 
-def sphere(centre: tuple[float, float, float], radius: float, rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+def sphere(center: tuple[float, float, float], radius: float, rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
     polar, around = np.meshgrid(
         np.linspace(0, np.pi, rows + 1), np.linspace(0, 2 * np.pi, 2 * rows, endpoint=False), indexing="ij"
     )
@@ -29,7 +29,7 @@ def sphere(centre: tuple[float, float, float], radius: float, rows: int = 60) ->
     index = np.arange(len(points)).reshape(polar.shape)
     right = np.roll(index, -1, 1)
     faces = [(index[:-1], index[1:], right[1:]), (index[:-1], right[1:], right[:-1])]
-    return points * radius + centre, np.concatenate([np.stack(part, -1).reshape(-1, 3) for part in faces])
+    return points * radius + center, np.concatenate([np.stack(part, -1).reshape(-1, 3) for part in faces])
 
 
 def test_coverage_of_a_square():
@@ -113,12 +113,12 @@ def test_textures_are_perspective_correct_and_upright():
     vertices, faces = quad(1.0, 0.3, slope=0.8)
     corners = np.array([[0.1, 0.9], [0.9, 0.9], [0.9, 0.1], [0.1, 0.1]])
     raster = rasterizer.rasterize(vertices, faces, CAMERA)
-    colours = rasterizer.sample_textures(raster, corners[faces], np.zeros(2), rasterizer.Textures.of([gradient]))
+    colors = rasterizer.sample_textures(raster, corners[faces], np.zeros(2), rasterizer.Textures.of([gradient]))
     rows, columns = np.nonzero(raster.face >= 0)
     depth = raster.depth[rows, columns]
     x, y = (columns - 47.5) / FOCAL * depth, (rows - 31.5) / FOCAL * depth
     expected = np.stack([0.5 + 0.8 * x / 0.6, 0.5 - 0.8 * y / 0.6], 1)
-    np.testing.assert_allclose(colours[rows, columns, :2], expected, atol=1e-5)
+    np.testing.assert_allclose(colors[rows, columns, :2], expected, atol=1e-5)
     np.testing.assert_allclose(rasterizer.interpolate(raster, corners[faces])[rows, columns], expected, atol=1e-5)
 
 

@@ -151,7 +151,7 @@ def test_an_object_found_by_a_low_prediction_alone_is_neither_found_nor_missed()
     assert result["Car_3d_moderate_R40"] == pytest.approx(1 / 40)
 
 
-def test_neighbouring_class_is_neither_missed_nor_false():
+def test_neighboring_class_is_neither_missed_nor_false():
     truth = frame(*cars(2), {"name": "Van"}, {"name": "Truck"})
     van = kitti_average_precision([truth], [found(*cars(2), {"at": 40.0, "score": 0.95})])
     assert van["Car_3d_easy_R40"] == pytest.approx(1 / 40)

@@ -35,7 +35,7 @@ def test_shapes_must_agree():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_surface_runs_through_the_empty_neighbours(size):
+def test_surface_runs_through_the_empty_neighbors(size):
     """An octahedron about one voxel; about a cube, six faces of its own width two apart, twelve bevels and eight corners."""
     vertices, faces = voxel_surface(block(2, 2 + size))
     assert np.allclose(vertices.min(0) * 9, 2, atol=1e-5) and np.allclose(vertices.max(0) * 9, 3 + size, atol=1e-5)

@@ -130,7 +130,7 @@ CLOUDS = {
 @pytest.mark.parametrize("name", CLOUDS)
 def test_density_peaks_equal_the_definition(name, in_pieces, monkeypatch):
     if in_pieces:
-        monkeypatch.setattr(module, "LARGEST_PIECE", 170)
+        monkeypatch.setattr(module, "MAX_PIECE", 170)
     tokens = CLOUDS[name]
     found = density_peaks(tokens, 7, 15)
     for i, sample in enumerate(tokens):
@@ -140,7 +140,7 @@ def test_density_peaks_equal_the_definition(name, in_pieces, monkeypatch):
         assert torch.equal(found.centers[i], centers) and torch.equal(found.members[i], members)
 
 
-def test_a_repeated_view_gives_no_second_centre():
+def test_a_repeated_view_gives_no_second_center():
     """Of equal tokens the first is denser, so that its copies are no centres while others are left."""
     tokens = torch.rand(1, 30, 16)
     twice = torch.cat([tokens, tokens], 1)

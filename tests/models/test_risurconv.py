@@ -229,7 +229,7 @@ def test_angular_keys_go_round_once():
     assert keys[0] == 1
 
 
-def test_features_of_a_copy_of_the_centre_are_finite():
+def test_features_of_a_copy_of_the_center_are_finite():
     positions = torch.zeros(3, 1, 1, 4, dtype=torch.float64, requires_grad=True)
     normals = torch.zeros(3, 1, 1, 4, dtype=torch.float64)
     assert surface_features(positions, normals, normals[..., 0]).isfinite().all()

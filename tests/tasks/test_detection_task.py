@@ -13,7 +13,7 @@ from street_frames import RANGE, write_frames
 import geo3d
 from geo3d.data import Kitti, LidarBatch
 from geo3d.metrics.box_recall import BoxRecall
-from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion, parameters_left_untrained_by_the_authors
+from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion, untrained_in_paper
 from geo3d.tasks import Detection
 from geo3d.tasks.schedules import OneCycle
 from geo3d.tools import test as test_tool
@@ -183,7 +183,7 @@ def test_steps_have_the_rate_and_momentum_of_the_schedule(root):
         assert rate == pytest.approx(cycle.rate(step, steps, 1e-2))
         assert betas == (pytest.approx(cycle.momentum_at(step, steps)), 0.99)
     untouched = {name for name, parameter in task.network.named_parameters() if torch.equal(parameter, before[name])}
-    assert untouched == set(parameters_left_untrained_by_the_authors(task.network)) != set()
+    assert untouched == set(untrained_in_paper(task.network)) != set()
 
 
 def test_decay_is_decoupled_and_of_all_parameters():

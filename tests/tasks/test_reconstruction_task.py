@@ -101,7 +101,7 @@ def test_it_learns_an_object(root):
     assert losses[-1] < 0.25 < 0.5 < losses[0]
 
 
-def test_published_optimiser():
+def test_published_optimizer():
     task = Reconstruction(LRGT(**TINY))
     optimizer = task.configure_optimizers()
     [group] = optimizer.param_groups

@@ -30,7 +30,7 @@ def texts(scene) -> list[str]:
     return [text for labels in parts_of(list(scene.layers.values()), Labels) for text in labels.texts]
 
 
-def test_predicted_and_true_boxes_differ_in_colour():
+def test_predicted_and_true_boxes_differ_in_color():
     scene = builders.detection_scene(
         ground(), boxes=torch.from_numpy(BOX), scores=[0.5], names=["Car"], true_boxes=BOX, true_names=["Car"]
     )
@@ -40,7 +40,7 @@ def test_predicted_and_true_boxes_differ_in_colour():
         assert (lines.colors == color).all()
 
 
-def test_boxes_of_one_kind_are_coloured_by_class():
+def test_boxes_of_one_kind_are_colored_by_class():
     boxes = np.concatenate([BOX, BOX + [5, 0, 0, 0, 0, 0, 0], BOX - [5, 0, 0, 0, 0, 0, 0]])
     scene = builders.detection_scene(ground(), true_boxes=boxes, true_names=["b", "a", "b"])
     [lines] = parts_of([scene.layers["true boxes"]], Lines)
@@ -107,7 +107,7 @@ def test_detection_sheet_shows_both_views(tmp_path):
 TETRAHEDRON = (np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
 
 
-def test_body_errors_have_a_scale_in_millimetres():
+def test_body_errors_have_a_scale_in_millimeters():
     joints, bones = np.array([[0, 0, 0], [0, 1.0, 0]]), [[0, 1]]
     scene = builders.body_scene(ground(), *TETRAHEDRON, joints, bones, errors=np.array([0, 0.01, 0.02, 0.05]))
     assert list(scene.layers) == ["scan", "mesh", "skeleton"] and list(scene.legend) == ["scan", "skeleton"]
@@ -154,7 +154,7 @@ def test_surface_of_voxels_is_closed_and_as_large(kind):
     assert trimesh.Trimesh(*builders.voxel_surface(np.ones((3, 3, 3)))).is_watertight
 
 
-def test_wrong_voxels_have_another_colour():
+def test_wrong_voxels_have_another_color():
     true = np.zeros((4, 4, 4), bool)
     true[1, 1, 1:3] = True
     predicted = np.where(true, 0.9, 0.1)

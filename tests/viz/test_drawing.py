@@ -134,7 +134,7 @@ def test_a_scene_of_images_alone_fills_the_picture():
     assert [(picture == shade).all(axis=-1).sum() > 3000 for shade in (40, 120, 200)] == [True] * 3
 
 
-def test_colour_scale_stands_at_the_right_with_its_ends():
+def test_color_scale_stands_at_the_right_with_its_ends():
     scene = Scene()
     scene.add_points([[0.0, 0, 0], [0, 1, 1]], values=[0, 1])
     scene.add_scale(0, 0.05, text="error (m)")

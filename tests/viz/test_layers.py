@@ -33,7 +33,7 @@ def test_boxes_have_twelve_edges_and_an_arrowhead_at_the_front():
     assert scene.layers["plain"].parts[0].segments.shape == (12, 2, 3)
 
 
-def test_boxes_write_names_and_scores_in_the_colour_of_their_label():
+def test_boxes_write_names_and_scores_in_the_color_of_their_label():
     scene = Scene()
     scene.add_boxes(torch.tensor([BOX, BOX]), labels=torch.tensor([1, 0]), scores=[0.5, 0.987], names=("car", "bus"), fill=0.3)
     labels, lines, mesh = part(scene, Labels), part(scene, Lines), part(scene, Mesh)
@@ -104,7 +104,7 @@ def test_voxels_lie_where_size_origin_and_order_say():
     np.testing.assert_allclose(volume, 6)  # counter-clockwise from outside
 
 
-def test_voxels_take_colours_of_the_full_ones():
+def test_voxels_take_colors_of_the_full_ones():
     grid, labels = np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2), int)
     grid[0, 0, 1] = grid[1, 1, 0] = True
     labels[0, 0, 1], labels[1, 1, 0] = 4, 7

@@ -167,12 +167,12 @@ def test_cast_hits_the_nearest_triangle_and_mixes_its_corners():
 
 
 @draws
-@pytest.mark.parametrize("centre", [None, (10.0, 70.0)], ids=["middle", "aside"])
-def test_cast_is_the_same_where_nothing_lies_behind_the_camera(centre):
+@pytest.mark.parametrize("center", [None, (10.0, 70.0)], ids=["middle", "aside"])
+def test_cast_is_the_same_where_nothing_lies_behind_the_camera(center):
     generator = np.random.default_rng(0)
     vertices = (generator.uniform(-0.4, 0.4, (12, 3)) + (0.2, -0.3, -2)).astype(np.float32)  # a part of the picture
     colors, faces = generator.integers(0, 256, (15, 3)).astype(np.uint8), np.arange(15).reshape(-1, 3)
-    looks = {"focal": 60.0, "width": 90, "height": 80, "centre": centre}
+    looks = {"focal": 60.0, "width": 90, "height": 80, "center": center}
     picture, depth = cast(Triangles(vertices, colors[:12], faces[:4]), **looks)
     unseen = np.array([[0, 0, 2], [1, 0, 2], [0, 1, 2]], dtype=np.float32)
     expected, expected_depth = cast(Triangles(np.concatenate([vertices, unseen]), colors, faces), **looks)
@@ -227,7 +227,7 @@ def test_nearer_points_hide_farther_ones():
 
 
 @draws
-def test_labels_have_their_colours_and_the_legend_names_them():
+def test_labels_have_their_colors_and_the_legend_names_them():
     points = ball()
     labels = (points[:, 2] > 0).astype(int)
     scene = Scene()

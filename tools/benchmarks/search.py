@@ -21,7 +21,7 @@ def workloads(device: torch.device) -> Workloads:
     shapes = cube(1024, 16).to(device)
     scene, large = sweep(16_384)[None, :, :3].contiguous().to(device), sweep(100_000)[None, :, :3].contiguous().to(device)
     for points, samples in ((shapes, 512), (scene, 4096), (large, 4096)):
-        yield _furthest(points, samples)
+        yield _farthest(points, samples)
     for query, points, k in ((shapes, shapes, 32), (shapes[:, :512].contiguous(), shapes, 64), (large, large, 16)):
         yield _nearest(query, points, k)
     for query, points, radius, most in (
@@ -33,7 +33,7 @@ def workloads(device: torch.device) -> Workloads:
     yield from _interpolation(cube(4096, 16, seed=1).to(device), shapes)
 
 
-def _furthest(points: Tensor, samples: int) -> Workload:
+def _farthest(points: Tensor, samples: int) -> Workload:
     peers: dict[str, Callable[[], Any]] = {}
     if points.device.type == "cpu":
         arrays = points.numpy()

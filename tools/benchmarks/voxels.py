@@ -53,7 +53,7 @@ def _dynamic(points: Tensor, size: tuple[float, float, float]) -> Workload:
     count = len(ops.voxelize(xyz, size, RANGE, allow_partial=True).coords)
     return Workload(
         "voxelize",
-        f"voxelize, {len(xyz):,} points to {count:,} voxels of {_metres(size)}",
+        f"voxelize, {len(xyz):,} points to {count:,} voxels of {_meters(size)}",
         lambda: ops.voxelize(xyz, size, RANGE, allow_partial=True),
         peers,
         num_bytes=len(xyz) * (12 + 8) + count * (16 + 8),
@@ -78,7 +78,7 @@ def _hard(points: Tensor, name: str, size: tuple[float, float, float], bounds: t
     found = ours()
     return Workload(
         "voxelize_hard",
-        f"voxelize_hard, {name}, {len(features):,} points to {len(found.coords):,} voxels of {_metres(size)}, 32 each",
+        f"voxelize_hard, {name}, {len(features):,} points to {len(found.coords):,} voxels of {_meters(size)}, 32 each",
         ours,
         peers,
         num_bytes=features.numel() * 4 + len(found.coords) * (32 * 16 + 16 + 8),
@@ -133,5 +133,5 @@ def _sets_in_torch(coords: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tens
     return stacked, padding
 
 
-def _metres(size: tuple[float, float, float]) -> str:
+def _meters(size: tuple[float, float, float]) -> str:
     return " x ".join(f"{side:g}" for side in size) + " m"

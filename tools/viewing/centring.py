@@ -11,7 +11,7 @@ from geo3d.viz.drawing import visible_content
 from geo3d.viz.layers import Labels, Lines, Part, Picture
 
 
-def centred(scene: Scene) -> Scene:
+def centered(scene: Scene) -> Scene:
     """The same scene around the origin, its farthest point at distance 1; cameras of images follow, so overlays stay."""
     content = visible_content(list(scene.layers.values()))
     if not len(content):

@@ -16,7 +16,7 @@ from geo3d.viz.builders.reconstruction import VIEW
 
 Z_UP = (".off", ".stl", ".las", ".laz", ".pcd", ".bin")  # ModelNet, CAD, surveys, robots
 LARGE = 5.0  # metres; what is wider was measured outdoors or in rooms, where z is up
-SMALLEST_SIZE = 1.5  # pixels of a point in clouds of many
+MIN_SIZE = 1.5  # pixels of a point in clouds of many
 MANY_POINTS = 200_000
 
 
@@ -38,7 +38,7 @@ def geometry_sample(geometry: Geometry, options: Options, title: str) -> Sample:
     if geometry.faces is not None:
         scene.add_mesh(points, geometry.faces, colors=geometry.colors, name="mesh")
         return Sample(scene)
-    size = SMALLEST_SIZE if len(points) > MANY_POINTS else None
+    size = MIN_SIZE if len(points) > MANY_POINTS else None
     if geometry.colors is not None or geometry.normals is not None or geometry.intensity is None:
         scene.add_points(points, colors=geometry.colors, normals=geometry.normals, size=size, name="points")
     else:

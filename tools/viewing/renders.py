@@ -10,7 +10,7 @@ from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene
 from geo3d.viz.builders.reconstruction import VIEW
 
-MOST_VIEWS = 12  # of the 24, so that each can be seen
+MAX_VIEWS = 12  # of the 24, so that each can be seen
 
 
 def open_r2n2(root: Path, options: Options) -> Samples | None:
@@ -21,7 +21,7 @@ def open_r2n2(root: Path, options: Options) -> Samples | None:
     names = tuple(f"{model.synset}/{model.name}" for model in models)
 
     def make(index: int) -> Sample:
-        views = models[index].read_views(MOST_VIEWS)
+        views = models[index].read_views(MAX_VIEWS)
         if models[index].voxels is None:
             scene = Scene(up="y", title=names[index])
             for image in views:

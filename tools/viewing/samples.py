@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
-from geo3d.tools.viewing.centring import centred
+from geo3d.tools.viewing.centering import centered
 from geo3d.tools.viewing.predictions import Predictions
 from geo3d.viz import Scene, View
 
@@ -101,4 +101,4 @@ class Scenes(Sequence[Scene]):
         if isinstance(index, slice):
             return [self[row] for row in range(len(self))[index]]
         scene = self._samples[index].scene
-        return scene if self._samples.steady or len(self) == 1 else centred(scene)
+        return scene if self._samples.steady or len(self) == 1 else centered(scene)

@@ -84,10 +84,10 @@ def body_scene(
 
 
 def _add_mesh_with_errors(scene: Scene, vertices: Any, faces: Any, errors: Any, limits: tuple[float, float] | None) -> None:
-    millimetres = 1000 * as_array(errors).astype(np.float64)
-    if millimetres.ndim != 1 or (millimetres < 0).any():
-        raise ValueError(f"errors must be [V] distances in metres, got {list(millimetres.shape)}")
-    low, high = (0.0, float(np.nanpercentile(millimetres, 99))) if limits is None else (1000 * limits[0], 1000 * limits[1])
+    millimeters = 1000 * as_array(errors).astype(np.float64)
+    if millimeters.ndim != 1 or (millimeters < 0).any():
+        raise ValueError(f"errors must be [V] distances in metres, got {list(millimeters.shape)}")
+    low, high = (0.0, float(np.nanpercentile(millimeters, 99))) if limits is None else (1000 * limits[0], 1000 * limits[1])
     high = high if high > low else low + 1.0
-    scene.add_mesh(vertices, faces, values=millimetres, limits=(low, high), colormap=ERROR_COLORMAP, name="mesh")
+    scene.add_mesh(vertices, faces, values=millimeters, limits=(low, high), colormap=ERROR_COLORMAP, name="mesh")
     scene.add_scale(low, high, text="error, mm", colormap=ERROR_COLORMAP)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PREDICTED, TRUE = (213, 94, 0), (0, 114, 178)  # vermilion and blue, which most colour-blind eyes keep apart
 COLORMAP = "bone"  # of the points: boxes in colour stand out from them
 SHARE_IN_VIEW = 0.9  # of the points; a sweep's last few are far away
-MOST_TEXTS = 16  # boxes; among more, texts hide what they name, and the legend has to do
+MAX_TEXTS = 16  # boxes; among more, texts hide what they name, and the legend has to do
 FARTHEST_BOX = 80.0  # metres from the middle of the points: farther ones may leave the views
 
 
@@ -153,7 +153,7 @@ def _texts(names: Sequence[str] | None, scores: Any, count: int) -> list[str] | 
     numbers = [""] * count if scores is None else [f"{score:.2f}" for score in as_array(scores).reshape(-1)]
     if len(words) != count or len(numbers) != count:
         raise ValueError(f"names and scores must be as many as the {count} boxes, got {len(words)} and {len(numbers)}")
-    if count > MOST_TEXTS or (names is None and scores is None):
+    if count > MAX_TEXTS or (names is None and scores is None):
         return None
     return [f"{word} {number}".strip() for word, number in zip(words, numbers, strict=True)]
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 DTYPE = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6})")
-MOST_DIMENSIONS = 32
-MOST_BYTES = 10  # times the file that arrays joined from it may take
+MAX_DIMENSIONS = 32
+MAX_BYTES = 10  # times the file that arrays joined from it may take
 DEEPEST = 50  # lists in lists
 
 
@@ -67,7 +67,7 @@ class _Kind:
 def _array(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray | pickle.PickleBuffer):
         raise _refuse("an array of something other than numbers")
-    if not isinstance(shape, tuple) or len(shape) > MOST_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
+    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise _refuse(f"an array of shape {str(shape)[:40]}")
     size = memoryview(content).nbytes
     if math.prod(shape) * dtype.dtype.itemsize != size:
@@ -181,7 +181,7 @@ def read_cloud_pickle(path: Path, num_points: int) -> tuple[np.ndarray, np.ndarr
         if not isinstance(cloud, np.ndarray) or cloud.dtype.kind not in "fiu" or cloud.shape != (num_points, 6):
             shape = f"{list(cloud.shape)} {cloud.dtype}" if isinstance(cloud, np.ndarray) else type(cloud).__name__
             raise ValueError(f"{wanted} {shape}, not [{num_points}, 6], for cloud {number}")
-    if len(clouds) * num_points * 24 > MOST_BYTES * path.stat().st_size:  # one array, named again and again
+    if len(clouds) * num_points * 24 > MAX_BYTES * path.stat().st_size:  # one array, named again and again
         raise ValueError(f"{wanted} {len(clouds)} clouds in {path.stat().st_size} bytes")
     try:
         points = np.stack([np.asarray(cloud, dtype=np.float32) for cloud in clouds])

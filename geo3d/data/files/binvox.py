@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 LONGEST_RUN = 255  # of equal voxels in one pair of bytes
-MOST_CELLS = 1 << 30  # 1024 along each side, the most that binvox makes
+MAX_CELLS = 1 << 30  # 1024 along each side, the most that binvox makes
 DATA_LINE = re.compile(rb"\r?\ndata[ \t]*\r?\n")
 
 
@@ -112,7 +112,7 @@ def _read_header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.ndarra
         [scale] = [float(word) for word in entries.get("scale", ["1"])]
     except (KeyError, ValueError):
         raise ValueError(f"{path}: expected lines dim, translate and scale of 3, 3 and 1 numbers in the header") from None
-    if len(size) != 3 or min(size) < 1 or np.prod(size, dtype=np.float64) > MOST_CELLS:
+    if len(size) != 3 or min(size) < 1 or np.prod(size, dtype=np.float64) > MAX_CELLS:
         raise ValueError(f"{path}: expected dim of three positive numbers, got {' '.join(entries['dim'])}")
     if translate.shape != (3,) or not np.isfinite(translate).all() or not 0 < scale < np.inf:
         raise ValueError(f"{path}: expected translate of three numbers and a positive scale, got {translate} and {scale}")

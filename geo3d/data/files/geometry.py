@@ -39,7 +39,7 @@ TABLES: dict[str, Callable[[Path, Columns | None], RawGeometry]] = {
 SUFFIXES = tuple(sorted([*READERS, *TABLES]))
 GAPS_EXPECTED = (".pcd",)  # organised clouds of depth cameras mark pixels without depth by NaN
 FLOAT32_LIMIT = 2.0**14  # metres; float32 resolves 2 mm there, and less well further out
-MOST_ZERO_NORMALS = 0.05  # share of rows; with more the file's normals are taken for places that nobody filled
+MAX_ZERO_NORMALS = 0.05  # share of rows; with more the file's normals are taken for places that nobody filled
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _without_placeholders(raw: RawGeometry) -> RawGeometry:
     normals = raw.normals
     if normals is not None:
         known = np.isfinite(normals).all(axis=1) & (normals != 0).any(axis=1)
-        normals = None if 1 - known.mean() > MOST_ZERO_NORMALS else normals
+        normals = None if 1 - known.mean() > MAX_ZERO_NORMALS else normals
     colors = raw.colors if raw.colors is not None and raw.colors[:, :3].any() else None
     intensity = raw.intensity if raw.intensity is not None and np.nan_to_num(raw.intensity).any() else None
     return replace(raw, normals=normals, colors=colors, intensity=intensity)

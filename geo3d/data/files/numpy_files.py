@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 KINDS = "biuf"  # numbers and truth values
-MOST_GROWTH = 10  # times the file that its arrays may take when unpacked, and
+MAX_GROWTH = 10  # times the file that its arrays may take when unpacked, and
 ALWAYS_FITS = 1 << 27  # bytes that they may take in any case
 
 
@@ -43,7 +43,7 @@ def load_npz(path: Path, wanted: Collection[str] | None = None) -> tuple[dict[st
         ValueError: a damaged file, one that unpacks to far more than its size, or arrays of objects or text.
     """
     size = path.stat().st_size
-    room = MOST_GROWTH * size + ALWAYS_FITS
+    room = MAX_GROWTH * size + ALWAYS_FITS
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}

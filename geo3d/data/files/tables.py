@@ -16,12 +16,12 @@ LAYOUTS = (
 SHORT_NAMES = {"r": "red", "g": "green", "b": "blue", "i": "intensity"}
 IGNORED = "_"
 CHECKED_WIDTHS = (3, 4, 5, 6, 7)
-FEWEST_ROWS = 32  # without which nothing is said about the widths of rows
-MOST_ROWS = 20_000  # that are looked at
+MIN_ROWS = 32  # without which nothing is said about the widths of rows
+MAX_ROWS = 20_000  # that are looked at
 BINS = 32  # of the values' ranks
 MUCH_TOLD, TIMES_TOLD = 0.15, 1.5  # nats more, and times as much, that another width must tell
 TINY = 1e-30  # float32 below are the bits of small whole numbers
-MOST_STRANGE = 0.3  # share of those; one column of whole numbers is none too many
+MAX_STRANGE = 0.3  # share of those; one column of whole numbers is none too many
 Columns = int | str | Sequence[str]
 
 
@@ -103,12 +103,12 @@ def check_rows(path: Path, table: np.ndarray) -> None:
     column takes of all, and its values tell nothing about which column it is.
     """
     flat = table.reshape(-1)
-    if len(table) < FEWEST_ROWS:
+    if len(table) < MIN_ROWS:
         return
     if _are_doubles(flat):
         raise ValueError(f"{path}: expected float32 numbers, got what looks like float64; save it as .npy, or as float32")
     sizes = np.abs(flat[np.isfinite(flat)])
-    if len(sizes) and np.mean((sizes > 0) & (sizes < TINY)) > MOST_STRANGE:
+    if len(sizes) and np.mean((sizes > 0) & (sizes < TINY)) > MAX_STRANGE:
         raise ValueError(f"{path}: expected points of float32 numbers, got values that are none (labels or a mask?)")
     width = table.shape[1]
     told = {other: _column_information(flat, other) for other in CHECKED_WIDTHS if len(flat) % other == 0 or other == width}
@@ -131,7 +131,7 @@ def _are_doubles(flat: np.ndarray) -> bool:
 def _column_information(flat: np.ndarray, width: int) -> float:
     """How much a value tells about its column, in nats (mutual information of column and rank, in bins)."""
     table = flat[: len(flat) // width * width].reshape(-1, width)
-    rows = np.random.default_rng(0).permutation(len(table))[:MOST_ROWS]  # not every n-th, which may be of one column
+    rows = np.random.default_rng(0).permutation(len(table))[:MAX_ROWS]  # not every n-th, which may be of one column
     table = np.nan_to_num(table[rows])
     ranks = np.searchsorted(np.unique(np.quantile(table, np.linspace(0, 1, BINS + 1)[1:-1])), table.reshape(-1), side="right")
     columns = np.tile(np.arange(width), len(table))

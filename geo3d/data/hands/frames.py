@@ -23,7 +23,7 @@ HAND = 21  # joints
 TIP_FIRST = [4 * finger + step for finger in range(5) for step in (3, 2, 1, 0)]  # fingers stored from tip to root
 INTERHAND_ORDER = [20, *TIP_FIRST]
 RHD_ORDER = [0, *(1 + joint for joint in TIP_FIRST)]
-MILLIMETRES = 1e-3
+MILLIMETERS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def _interhand_frame(folder: Path, image: Any, cameras: Any, joints: Any) -> Han
     entry = joints[str(image["frame_idx"])]
     world = np.array(entry["world_coord"], dtype=np.float64)
     valid = np.array(entry["joint_valid"], dtype=bool).reshape(-1)
-    local = (world - place) @ turn.T * MILLIMETRES
+    local = (world - place) @ turn.T * MILLIMETERS
     hands = [[start + joint for joint in INTERHAND_ORDER] for start in (0, HAND) if valid[start : start + HAND].all()]
     matrix = _matrix(cameras["focal"][name], cameras["princpt"][name])
     path = folder / image["file_name"]
@@ -133,7 +133,7 @@ def _keypoint_files(folder: Path) -> Iterator[HandFrame]:
 
 def _annotated_frame(path: Path, image: Any, annotation: Any) -> HandFrame:
     if "joint_cam" in annotation and "cam_param" in image:
-        joints = np.array(annotation["joint_cam"], dtype=np.float64)[RHD_ORDER] * MILLIMETRES
+        joints = np.array(annotation["joint_cam"], dtype=np.float64)[RHD_ORDER] * MILLIMETERS
         matrix = _matrix(image["cam_param"]["focal"], image["cam_param"]["princpt"])
         return HandFrame(path.stem, path, joints, None, matrix)
     keypoints = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)[:, :2]
@@ -152,8 +152,8 @@ def _crops(folder: Path) -> Iterator[HandFrame]:
             yield HandFrame(image.stem, image, camera_matrix=matrix)
 
 
-def _matrix(focal: Any, centre: Any) -> np.ndarray:
-    return np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]], dtype=np.float64)
+def _matrix(focal: Any, center: Any) -> np.ndarray:
+    return np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], dtype=np.float64)
 
 
 def _of(content: Any, key: str, path: Path) -> Any:

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 TEST_BACKGROUND = (240.0, 240.0, 240.0)  # of the published evaluation; 0 to 255
 TRAIN_BACKGROUND = (225, 255)  # each channel of a training background is drawn from here, both ends among it
 CROP = 128  # pixels in the middle of a rendering that are kept
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -160,8 +160,8 @@ class ColorJitter:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Pictures [V, H, W, 3] in [0, 1] -> the same shape, values in [0, 1]."""
         for kind in self.order:
-            grey = (images @ GREY)[..., None]
-            other = (np.zeros_like(grey), grey.mean((1, 2, 3), keepdims=True), grey)[kind]
+            gray = (images @ GRAY)[..., None]
+            other = (np.zeros_like(gray), gray.mean((1, 2, 3), keepdims=True), gray)[kind]
             images = other + np.float32(self.factors[kind]) * (images - other)
         return images.clip(0, 1)
 

@@ -76,8 +76,8 @@ def find_r2n2_models(root: str | Path) -> list[R2N2Model]:
     else:
         top, wanted = (root.parent if root.name in (RENDERINGS, VOXELS) else root), set()
     rendered = {(path.parts[-3], path.parts[-2]) for path in (top / RENDERINGS).glob("*/*/rendering")}
-    voxelised = {(path.parts[-3], path.parts[-2]) for path in (top / VOXELS).glob("*/*/model.binvox")}
-    names = sorted((rendered | voxelised) & wanted if wanted else rendered | voxelised)
+    voxelized = {(path.parts[-3], path.parts[-2]) for path in (top / VOXELS).glob("*/*/model.binvox")}
+    names = sorted((rendered | voxelized) & wanted if wanted else rendered | voxelized)
     if not names:
         raise FileNotFoundError(f"{root}: no {RENDERINGS}/*/*/rendering and no {VOXELS}/*/*/model.binvox")
     models = []

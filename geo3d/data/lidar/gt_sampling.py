@@ -26,7 +26,7 @@ from tqdm import tqdm
 from geo3d.data.lidar.sweeps import LidarSample
 from geo3d.ops import box_iou_rotated, points_in_boxes
 
-FEWEST_POINTS = 5  # objects with fewer points teach little
+MIN_POINTS = 5  # objects with fewer points teach little
 ARRAYS = ("names", "boxes", "num_points", "difficulty", "ends", "features", "frames")
 
 
@@ -133,7 +133,7 @@ class GroundTruthSampler:
         self.candidates: dict[str, np.ndarray] = {}
         for name in self.groups:
             wanted = (arrays["names"] == name) & (self.difficulty != -1)
-            self.candidates[name] = np.flatnonzero(wanted & (self.num_points >= fewest.get(name, FEWEST_POINTS)))
+            self.candidates[name] = np.flatnonzero(wanted & (self.num_points >= fewest.get(name, MIN_POINTS)))
 
     def __call__(self, sample: LidarSample, generator: np.random.Generator) -> LidarSample:
         """The sample with objects pasted in.

@@ -3,7 +3,7 @@
 sample = read_sweep("velodyne/000008.bin")  # points [N, 4]; the folder and the file's name say that it is KITTI's
 sample.points[:, 3], sample.features         # ("intensity",)
 
-Rows with a number that is not finite are dropped without a word: some sensors and converters mark missing returns by NaN.
+Rows with a number that is not finite are silently dropped: some sensors and converters mark missing returns by NaN.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def check_split(name: str, split: str) -> None:
         raise ValueError(f"{name}: split must be 'train' or 'test', got {split!r}")
 
 
-def furthest_points(points: np.ndarray, num_points: int, source: object) -> np.ndarray:
+def farthest_points(points: np.ndarray, num_points: int, source: object) -> np.ndarray:
     """Spread-out subset of a cloud by furthest point sampling from its first point.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from geo3d.data.files.geometry import read_geometry, sample_mesh
-from geo3d.data.shapes.classification import furthest_points
+from geo3d.data.shapes.classification import farthest_points
 
 
 def sample_meshes_evenly(files: Sequence[Path], num_points: int, num_candidates: int, seed: int, title: str) -> np.ndarray:
@@ -33,5 +33,5 @@ def sample_meshes_evenly(files: Sequence[Path], num_points: int, num_candidates:
     clouds = []
     for path in tqdm(files, desc=title, unit="mesh", disable=None):
         candidates = sample_mesh(read_geometry(path), num_candidates, seed=zlib.crc32(path.stem.encode()) ^ seed)
-        clouds.append(furthest_points(candidates, num_points, path))
+        clouds.append(farthest_points(candidates, num_points, path))
     return np.stack(clouds)

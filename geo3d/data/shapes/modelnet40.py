@@ -27,7 +27,7 @@ from geo3d.data.shapes.classification import (
     ClassificationDataset,
     Split,
     check_split,
-    furthest_points,
+    farthest_points,
 )
 from geo3d.data.shapes.transforms import unit_sphere
 
@@ -126,7 +126,7 @@ def _read_text(
     def read_all() -> dict[str, np.ndarray]:
         progress = tqdm(files, desc=f"{root.name} {split}", unit="shape", disable=None)
         return {
-            "points": np.stack([furthest_points(read_point_table(path, COLUMNS, ","), num_points, path) for path in progress])
+            "points": np.stack([farthest_points(read_point_table(path, COLUMNS, ","), num_points, path) for path in progress])
         }
 
     arrays = cached_arrays(root, f"{variant}_{split}_{num_points}pts", files, ("furthest points from 0", num_points), read_all)

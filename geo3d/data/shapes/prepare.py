@@ -12,7 +12,7 @@ from geo3d.data.shapes.normals import estimate_normals
 from geo3d.data.shapes.transforms import orient_normals, unit_sphere
 from geo3d.ops import farthest_point_sample
 
-FEWEST_POINTS = 32  # distinct points without which a shape says nothing
+MIN_POINTS = 32  # distinct points without which a shape says nothing
 MESH_POINTS = 10_000  # drawn on a mesh, as many as the files of ModelNet40 hold
 Shape = str | Path | Geometry | np.ndarray
 
@@ -41,8 +41,8 @@ def oriented_cloud(shape: Shape, seed: int = 0) -> tuple[np.ndarray, str]:
     if geometry.is_mesh:
         return sample_mesh(geometry, MESH_POINTS, seed), name
     distinct = len(np.unique(geometry.points, axis=0))
-    if distinct < FEWEST_POINTS:
-        raise ValueError(f"{name}: expected at least {FEWEST_POINTS} distinct points, got {distinct}")
+    if distinct < MIN_POINTS:
+        raise ValueError(f"{name}: expected at least {MIN_POINTS} distinct points, got {distinct}")
     normals = geometry.normals
     if normals is None:
         normals = estimate_normals(geometry.points)

@@ -24,7 +24,7 @@ from geo3d.data.shapes.classification import (
     ClassificationDataset,
     Split,
     check_split,
-    furthest_points,
+    farthest_points,
 )
 from geo3d.data.shapes.normals import estimate_normals
 from geo3d.data.shapes.transforms import Augmentation
@@ -132,7 +132,7 @@ def _reduce(path: Path, num_points: int) -> dict[str, np.ndarray]:
     clouds, labels = _read_h5(path)
     points = np.empty((len(clouds), num_points, 6), np.float32)
     for index, cloud in enumerate(tqdm(clouds, desc=path.stem, unit="cloud", disable=None)):
-        points[index, :, :3] = furthest_points(cloud, num_points, path)
+        points[index, :, :3] = farthest_points(cloud, num_points, path)
         points[index, :, 3:] = estimate_normals(points[index, :, :3])
     return {"points": points, "labels": labels}
 

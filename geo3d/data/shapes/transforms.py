@@ -24,9 +24,9 @@ Augmentation = Literal["drop", "scale", "shift", "shuffle", "jitter"]
 
 def unit_sphere(points: Points) -> Points:
     """Move the mean of the positions to the origin and divide by the largest distance from it; one repeated point stays at 0."""
-    centred = points[:, :3] - points[:, :3].mean(0)
-    radius = float((centred**2).sum(-1).max()) ** 0.5
-    return _with_positions(points, centred / radius if radius > 0 else centred)
+    centered = points[:, :3] - points[:, :3].mean(0)
+    radius = float((centered**2).sum(-1).max()) ** 0.5
+    return _with_positions(points, centered / radius if radius > 0 else centered)
 
 
 def orient_normals(points: Points) -> Points:

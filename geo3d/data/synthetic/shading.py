@@ -26,12 +26,12 @@ class Light:
 
     Attributes:
         towards: direction to it, any length.
-        colour: red, green and blue, linear.
+        color: red, green and blue, linear.
         softness: radius of the blur of its shadow, as a share of the extent of the scene.
     """
 
     towards: tuple[float, float, float]
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     softness: float = 0.01
 
 
@@ -90,12 +90,12 @@ def shade(
     matrices = np.stack([matrix for _, matrix in maps]).astype(np.float32) if maps else np.zeros((0, 3, 4), np.float32)
     towards = np.array([light.towards for light in lights], np.float32).reshape(-1, 3)
     towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
-    colours = np.array([light.colour for light in lights], np.float32).reshape(-1, 3)
+    colors = np.array([light.color for light in lights], np.float32).reshape(-1, 3)
     radii = np.array([light.softness * SHADOW_SIZE for light in lights], np.float32)
     bias = np.float32(BIAS * np.ptp(solid, axis=0).max()) if len(solid) else np.float32(0)
     values = np.concatenate([vertices, np.asarray(normals, np.float32), ambient, surface.wrap, surface.gloss], 1)
     view = np.array(eye, np.float32)
-    return _shade(raster.face, raster.weights, faces, values, albedo, towards, colours, depths, matrices, radii, bias, view)
+    return _shade(raster.face, raster.weights, faces, values, albedo, towards, colors, depths, matrices, radii, bias, view)
 
 
 def ambient_light(
@@ -121,7 +121,7 @@ def ambient_light(
         [V, 3] float32; 1 for a vertex that sees nothing but radiance 1.
     """
     around = even_directions(directions)
-    colours = np.asarray(radiance(around), np.float32)
+    colors = np.asarray(radiance(around), np.float32)
     vertices = np.ascontiguousarray(vertices, np.float32)
     normals = np.ascontiguousarray(normals, np.float32)
     solid, blockers = _used(vertices, faces if casters is None else casters)
@@ -129,10 +129,10 @@ def ambient_light(
     lifted = vertices + bias * normals  # else a surface shadows itself where light grazes it
     total = np.zeros((len(vertices), 3), np.float32)
     weight = np.zeros(len(vertices), np.float32)
-    for direction, colour in zip(around, colours, strict=True):
+    for direction, color in zip(around, colors, strict=True):
         raster, matrix = rasterize_parallel(solid, blockers, direction, AMBIENT_SIZE)
         ray = direction.astype(np.float32)
-        _add_visible(lifted, normals, ray, colour, raster.depth, matrix.astype(np.float32), bias, total, weight)
+        _add_visible(lifted, normals, ray, color, raster.depth, matrix.astype(np.float32), bias, total, weight)
     return total / np.maximum(weight, 1e-6)[:, None]
 
 
@@ -153,7 +153,7 @@ def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @jit
-def _add_visible(vertices, normals, direction, colour, depth, matrix, bias, total, weight):
+def _add_visible(vertices, normals, direction, color, depth, matrix, bias, total, weight):
     size = depth.shape[0]
     for i in range(len(vertices)):
         cosine = normals[i, 0] * direction[0] + normals[i, 1] * direction[1] + normals[i, 2] * direction[2]
@@ -169,7 +169,7 @@ def _add_visible(vertices, normals, direction, colour, depth, matrix, bias, tota
             for column in range(left, left + 2):
                 open_taps += z <= depth[min(max(row, 0), size - 1), min(max(column, 0), size - 1)]
         for c in range(3):
-            total[i, c] += cosine * colour[c] * open_taps * 0.25
+            total[i, c] += cosine * color[c] * open_taps * 0.25
 
 
 @jit
@@ -197,7 +197,7 @@ def _unit(x, y, z):
 
 
 @jit
-def _shade(face, weights, faces, values, albedo, towards, colours, depths, matrices, radii, bias, eye):
+def _shade(face, weights, faces, values, albedo, towards, colors, depths, matrices, radii, bias, eye):
     """`values` [V, 14]: place, normal, ambient light, wrap, strength and exponent of the highlight."""
     height, width = face.shape
     out = np.zeros((height, width, 3), np.float32)
@@ -236,5 +236,5 @@ def _shade(face, weights, faces, values, albedo, towards, colours, depths, matri
                     # Where light wraps around, a surface that is in its own shadow still gets some.
                     share = lit + (1 - lit) * wrap * np.float32(0.5) if cosine < wrap else lit
                     reach = max(cosine + wrap, np.float32(0)) / (1 + wrap) * share
-                    out[y, x, c] += (albedo[y, x, c] * reach + shine) * colours[n, c]
+                    out[y, x, c] += (albedo[y, x, c] * reach + shine) * colors[n, c]
     return out

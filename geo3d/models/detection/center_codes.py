@@ -26,5 +26,5 @@ def encode_boxes(boxes: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor]:
 def decode_boxes(codes: Tensor, cells: Tensor, grid: BevGrid) -> Tensor:
     """The inverse of `encode_boxes`: codes [K, 8 or 10] and cells [K, 2] -> boxes [K, 7 or 9]; differentiable in `codes`."""
     offset, z, log_sizes, cos, sin, velocity = codes.split((2, 1, 3, 1, 1, codes.shape[1] - 8), 1)
-    center = grid.to_metres(cells + offset)
+    center = grid.to_meters(cells + offset)
     return torch.cat((center, z, sizes_from_logs(log_sizes), torch.atan2(sin, cos), velocity), 1)

@@ -30,7 +30,9 @@ class CenterDecoder:
         center_range: limits of the centres; None: no limits.
         max_objects: cells of a sample that are looked at, the best ones.
         max_before_nms, max_after_nms: boxes of each class and sample; None: no limit.
-        peaks_only, threshold_raw_scores, nms_turned: see below.
+        peaks_only: look only at cells that are the highest of their 3 x 3 neighbors. The released code looks at all cells.
+        threshold_raw_scores: compare the threshold with the score before the predicted IoU rectifies it, as the released code does.
+        rotate_footprints: turn footprints by 90 degrees in NMS, as the released code does; its thresholds were chosen with that.
     """
 
     grid: BevGrid
@@ -43,7 +45,7 @@ class CenterDecoder:
     max_after_nms: Sequence[int] | None = None
     peaks_only: bool = True  # the released code looks at all cells, so that one object can use up many of max_objects
     threshold_raw_scores: bool = False  # the released code compares the threshold with the score before the IoU rectifies it
-    nms_turned: bool = False  # the released code turns footprints by 90 degrees, and its thresholds were chosen with that
+    rotate_footprints: bool = False
 
     @torch.no_grad()
     def __call__(self, outputs: CenterOutputs) -> list[Detections]:
@@ -63,11 +65,11 @@ class CenterDecoder:
         raw, labels, cells = raw.flatten(), labels.flatten(), cells.flatten(0, 1)  # packed: [N], [N], [N, 2]
         weight = raw.new_tensor(self.iou_weights)[labels]
         best = raw if self.threshold_raw_scores else torch.maximum(raw, rectify_scores(raw, torch.ones_like(raw), weight))
-        hopeful = best > self.score_threshold  # whatever the predicted IoU may be
-        raw, labels, cells, batch_index = raw[hopeful], labels[hopeful], cells[hopeful], batch_index[hopeful]
+        may_pass = best > self.score_threshold  # whatever the predicted IoU may be
+        raw, labels, cells, batch_index = raw[may_pass], labels[may_pass], cells[may_pass], batch_index[may_pass]
         codes, iou = outputs.at_cells(batch_index, cells)
         boxes = decode_boxes(codes, cells, self.grid)
-        scores = raw if iou is None else rectify_scores(raw, iou, weight[hopeful])
+        scores = raw if iou is None else rectify_scores(raw, iou, weight[may_pass])
         keep = (raw if self.threshold_raw_scores else scores) > self.score_threshold
         if self.center_range is not None:
             keep &= inside(boxes[:, :3], self.center_range)
@@ -80,7 +82,7 @@ class CenterDecoder:
             self.nms_thresholds,
             max_before=self.max_before_nms,
             max_after=self.max_after_nms,
-            turned=self.nms_turned,
+            turned=self.rotate_footprints,
         )
         kept = keep.nonzero()[:, 0]
         kept = kept[scores[kept].argsort(stable=True, descending=True)]

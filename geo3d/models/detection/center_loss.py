@@ -39,7 +39,7 @@ class CenterLoss:
         grid: cells of the head's maps.
         heatmap_weight, loc_weight, iou_weight, iou_reg_weight: of the terms; 0 leaves a term out.
         code_weights: of the 8 or 10 numbers of a box's code; None: 1 each.
-        axis_aligned: see below.
+        axis_aligned: measure the overlap as if every yaw were 0, as published networks were trained.
         min_overlap, min_radius: of the heatmap's peaks (`assign_centers`).
     """
 

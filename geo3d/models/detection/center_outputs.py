@@ -1,4 +1,4 @@
-"""What CenterHead says of a batch: maps, whole or computed where a decoder looks."""
+"""Outputs of CenterHead for a batch: maps, whole or computed where a decoder looks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CenterHead should answer for the true objects of a batch (CenterPoint, section 4)."""
+"""Targets of CenterHead for the ground-truth boxes of a batch (CenterPoint, section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes as detectors give them and as they are taught: found objects of one sample, true objects of a batch."""
+"""Boxes of detectors: detections of one sample, ground truth of a batch."""
 
 from __future__ import annotations
 

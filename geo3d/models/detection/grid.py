@@ -51,7 +51,7 @@ class BevGrid:
         """Metres [..., 2] to cells, fractional: 0 at the start of the range, 1 a cell further."""
         return (xy - xy.new_tensor(self.point_range[:2])) / xy.new_tensor(self.cell_size)
 
-    def to_metres(self, cells: Tensor) -> Tensor:
+    def to_meters(self, cells: Tensor) -> Tensor:
         """The inverse of `to_cells`."""
         return cells * cells.new_tensor(self.cell_size) + cells.new_tensor(self.point_range[:2])
 

@@ -41,7 +41,7 @@ class LocalDecoderLayer(nn.Module):
         self.widen = nn.Linear(channels, feedforward)
         self.narrow = nn.Linear(feedforward, channels)
         self.norm3 = nn.LayerNorm(channels)
-        self._initialise(channels)
+        self._initialize(channels)
 
     def forward(self, queries: Tensor, cells: Tensor, features: Tensor, shape: tuple[int, int]) -> Tensor:
         """Queries after the layer.
@@ -95,7 +95,7 @@ class LocalDecoderLayer(nn.Module):
         # the norm of the key positions sees the places off the map too, as the cell that they are clamped to
         return counts.log(), torch.bincount(cell.flatten(), minlength=rows * columns)
 
-    def _initialise(self, channels: int) -> None:
+    def _initialize(self, channels: int) -> None:
         bound = math.sqrt(6 / (4 * channels))  # as nn.MultiheadAttention, whose three projections are one matrix
         for layer in (self.self_value, self.query, self.key_value):
             nn.init.uniform_(layer.weight, -bound, bound)

@@ -1,4 +1,4 @@
-"""A convolution and what follows it, as one where nothing has to be learnt."""
+"""Folds batch norm into convolutions at inference."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def conv_norm_relu(conv: Any, norm: Any, x: Tensor, shortcut: Tensor | None = No
         shortcut: of the result's shape, or None.
     """
     result = conv_norm(conv, norm, x)
-    if not is_fixed(norm):
+    if not can_fold(norm):
         return (result if shortcut is None else result + shortcut).relu()
     return (result if shortcut is None else result.add_(shortcut)).relu_()
 
@@ -61,7 +61,7 @@ def conv_norm(conv: Any, norm: Any, x: Tensor) -> Tensor:
         norm: batch norm of its channels.
         x: [B, C_in, ny, nx].
     """
-    if not is_fixed(norm):
+    if not can_fold(norm):
         return norm(conv(x))
     scale, bias = scale_and_shift(norm)
     if conv.bias is not None:
@@ -73,7 +73,7 @@ def conv_norm(conv: Any, norm: Any, x: Tensor) -> Tensor:
     return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation)
 
 
-def is_fixed(norm: Any) -> bool:
+def can_fold(norm: Any) -> bool:
     """Whether a norm is no more than a fixed scale and shift here: in evaluation, without gradients."""
     folds_itself = torch.compiler.is_compiling()  # a compiler, an exporter
     return not (norm.training or torch.is_grad_enabled() or folds_itself)

@@ -17,6 +17,8 @@ from geo3d.models.detection.transfusion_head import TransFusionHead
 from geo3d.models.detection.transfusion_loss import TransFusionLoss
 from geo3d.models.detection.transfusion_targets import Matcher
 
+FORMER_NAMES = {"nms_turned": "rotate_footprints"}  # in the descriptions of weights that were written before the change
+
 
 def loss_for(head: nn.Module, grid: BevGrid, options: Mapping[str, Any] | None = None) -> CenterLoss | TransFusionLoss:
     """The loss of a head's outputs.
@@ -39,10 +41,20 @@ def loss_for(head: nn.Module, grid: BevGrid, options: Mapping[str, Any] | None =
 
 
 def decoder_for(head: nn.Module, grid: BevGrid, options: Mapping[str, Any] | None = None) -> CenterDecoder | TransFusionDecoder:
-    """The decoder of a head's outputs; arguments and errors as in `loss_for`."""
+    """The decoder of a head's outputs.
+
+    Args:
+        head: `CenterHead` or `TransFusionHead`.
+        grid: cells of its maps.
+        options: attributes of the decoder other than the grid, also by the names that weights of geo3d before 0.1 hold.
+
+    Raises:
+        ValueError: another head, or an option that the decoder does not have.
+    """
     kind = CenterDecoder if _is_center(head) else TransFusionDecoder
-    _check(kind, options or {})
-    return kind(grid, **(options or {}))
+    options = {FORMER_NAMES.get(name, name): value for name, value in (options or {}).items()}
+    _check(kind, options)
+    return kind(grid, **options)
 
 
 def _is_center(head: nn.Module) -> bool:

@@ -22,4 +22,4 @@ def decode_boxes(codes: Tensor, grid: BevGrid) -> Tensor:
     center, top, log_sizes, sin, cos, velocity = codes.split((2, 1, 3, 1, 1, codes.shape[-1] - 8), -1)
     sizes = sizes_from_logs(log_sizes)
     center_z = top - sizes[..., 2:] / 2
-    return torch.cat((grid.to_metres(center), center_z, sizes, torch.atan2(sin, cos), velocity), -1)
+    return torch.cat((grid.to_meters(center), center_z, sizes, torch.atan2(sin, cos), velocity), -1)

@@ -34,7 +34,7 @@ class TransFusionDecoder:
         iou_weight: weight of the predicted IoU in the score (`rectify_scores`).
         score_threshold: boxes with a score up to this go.
         center_range: limits of the centres; None: no limits.
-        threshold_raw_scores: see below.
+        threshold_raw_scores: compare the threshold with the score before the predicted IoU rectifies it, as the released code does.
     """
 
     grid: BevGrid

@@ -65,8 +65,8 @@ class TransFusionHead(nn.Module):
         key_radius: proposals attend to the cells up to this many away along x and along y.
         crowded_classes: classes of small objects of which every cell may be a proposal, not only the peaks.
         velocity: predict velocities.
-        wrap_keys: see below.
-        released_init: see below.
+        wrap_keys: take cells beyond the y border from the next x, as released weights were trained.
+        released_init: start the branches from torch's defaults, as released training did, not by Kaiming's rule.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class TransFusionLoss:
         heatmap_weight, class_weight, box_weight, iou_weight: of the terms.
         code_weights: of the numbers of a box's code; velocities are left out for a head without them.
         matcher: finds the proposal of each object.
-        iou_from_top: see below.
+        iou_from_top: measure the overlap to predict with the top of the boxes as their center, as the released code does.
         min_overlap, min_radius: of the heatmap's peaks (`assign_centers`).
     """
 

@@ -1,4 +1,4 @@
-"""Which proposal of TransFusion's head answers for which true object: the cheapest one-to-one matching (DETR; TransFusion, section 3.4)."""
+"""Hungarian matching of the proposals of TransFusion's head to ground-truth boxes (DETR; TransFusion, section 3.4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Matcher:
 
     Attributes:
         class_weight, center_weight, iou_weight: of the three parts.
-        z_from_bottom: see below.
+        z_from_bottom: measure the overlap as if z were the bottom of both boxes, as the released code does.
     """
 
     class_weight: float = 0.15

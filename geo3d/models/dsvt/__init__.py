@@ -6,7 +6,7 @@ from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.models.dsvt.encoder import PointEncoder, VoxelFeatures
 from geo3d.models.dsvt.networks import DSVTCenter, DSVTTransFusion
 from geo3d.models.dsvt.pooling import AttentionPooling, LinearPooling, MaxPooling
-from geo3d.models.dsvt.training import parameters_left_untrained_by_the_authors
+from geo3d.models.dsvt.training import untrained_in_paper
 from geo3d.models.dsvt.variants import nuscenes_pillar, waymo_pillar, waymo_voxel
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "StageConfig",
     "VoxelFeatures",
     "nuscenes_pillar",
-    "parameters_left_untrained_by_the_authors",
+    "untrained_in_paper",
     "waymo_pillar",
     "waymo_voxel",
 ]

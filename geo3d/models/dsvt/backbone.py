@@ -123,7 +123,7 @@ class DSVTBackbone(nn.Module):
             self.stages.append(Stage(config, grid, windows, pool, blocks))
             first_block += config.blocks
         self.out_grid = grid
-        self._initialise()
+        self._initialize()
 
     def forward(self, features: Tensor, coords: Tensor) -> VoxelFeatures:
         """Voxels after the last stage.
@@ -139,7 +139,7 @@ class DSVTBackbone(nn.Module):
             features, coords = stage(features, coords, self.checkpoint_blocks)
         return VoxelFeatures(features, coords)
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             for name in ("in_projection", "out_projection"):  # biases of an attention begin at zero
                 if hasattr(module, name):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geo3d.models.detection.norms import is_fixed, scale_and_shift
+from geo3d.models.detection.norms import can_fold, scale_and_shift
 from geo3d.models.dsvt.norm import RowNorm
 from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_amax, scatter_mean, scatter_plan, voxelize
 
@@ -114,7 +114,7 @@ class PointLayer(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """points [P, C_in] -> [P, channels]."""
-        if not is_fixed(self.norm):
+        if not can_fold(self.norm):
             return self.norm(self.linear(points)).relu()
         scale, shift = scale_and_shift(self.norm)
         return F.linear(points, self.linear.weight * scale[:, None], shift).relu_()
@@ -123,7 +123,7 @@ class PointLayer(nn.Module):
         """Maximum over the points of each voxel, of points [P, C_p] continued by what their voxel shares [V, C_s] -> [V, channels]."""
         width = points.shape[1]
         # the layer is linear, so what is shared is mixed once per voxel and not once per point
-        if not is_fixed(self.norm):
+        if not can_fold(self.norm):
             mixed = F.linear(points, self.linear.weight[:, :width])
             mixed = mixed + gather(F.linear(shared, self.linear.weight[:, width:]), plan)
             return scatter_amax(self.norm(mixed).relu(), plan)

@@ -15,7 +15,7 @@ STACKED = {  # parts of a module that are one parameter owned by the module itse
 }
 
 
-def parameters_left_untrained_by_the_authors(network: nn.Module) -> list[str]:
+def untrained_in_paper(network: nn.Module) -> list[str]:
     """Names of the parameters that stay at their initial values in the published results.
 
     The authors' optimiser was given the parameters of modules without children only, so that the projections to queries, keys and

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LARGEST_PIECE = 1 << 21  # distances in memory at a time on the CPU; the whole matrix of up to 7 views of 196 tokens
-LARGEST_PIECE_CUDA = 1 << 26
+MAX_PIECE = 1 << 21  # distances in memory at a time on the CPU; the whole matrix of up to 7 views of 196 tokens
+MAX_PIECE_CUDA = 1 << 26
 RESOLUTION = 2.0**-40  # of squared distances by C, where a layer norm gives squared lengths of about 1
 
 
@@ -98,7 +98,7 @@ def _nearest_denser(exact: Tensor, lengths: Tensor, whole: Tensor | None, pieces
 
 def _pieces(batch: int, number: int, device: str) -> Iterator[slice]:
     """Rows of the distance matrix that are in memory together. In an exported network they all are."""
-    largest = LARGEST_PIECE if device == "cpu" else LARGEST_PIECE_CUDA
+    largest = MAX_PIECE if device == "cpu" else MAX_PIECE_CUDA
     step = number if torch.compiler.is_exporting() else max(1, largest // (batch * number))
     for start in range(0, number, step):
         yield slice(start, min(start + step, number))

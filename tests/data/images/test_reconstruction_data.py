@@ -46,7 +46,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def greys(images: torch.Tensor) -> list[int]:
+def grays(images: torch.Tensor) -> list[int]:
     """Number of each view [V, 3, S, S], as `write_model` drew them."""
     return [round(value) - 40 for value in ((images[:, 0, 0, 0] + 1) * 127.5).tolist()]
 
@@ -55,14 +55,14 @@ def test_evaluation_takes_the_first_views(root):
     dataset = R2N2Dataset(root, "test", 3, SMALL)
     assert dataset.class_names == ["chair", "car"] and len(dataset) == 2
     sample = dataset[1]
-    assert sample.images.shape == (3, 3, 16, 16) and greys(sample.images) == [0, 1, 2]
+    assert sample.images.shape == (3, 3, 16, 16) and grays(sample.images) == [0, 1, 2]
     assert (sample.category, sample.key) == (1, 1)
     assert sample.voxels.dtype == torch.bool and sample.voxels.nonzero().tolist() == [[3, 2, 1]]
 
 
 def test_training_draws_different_views_by_epoch(root):
     dataset = R2N2Dataset(root, "train", 3, SMALL, training=True)
-    drawn = [greys(dataset[0, epoch].images) for epoch in range(6)]
+    drawn = [grays(dataset[0, epoch].images) for epoch in range(6)]
     assert all(len(set(views)) == 3 for views in drawn) and len({tuple(views) for views in drawn}) > 3
     assert torch.equal(dataset[0, 2].images, dataset[0, 2].images)
 
@@ -100,7 +100,7 @@ def test_batches_have_one_number_of_views(root):
     [batch] = [batch for batch in data.val_dataloader() if batch.categories.item() == 1]
     assert batch.images.shape == (1, 4, 3, 16, 16)
     tested = list(data.test_dataloader())
-    assert [b.images.shape[1] for b in tested] == [5, 5] and greys(tested[0].with_views(2).images[0]) == [0, 1]
+    assert [b.images.shape[1] for b in tested] == [5, 5] and grays(tested[0].with_views(2).images[0]) == [0, 1]
     assert torch.equal(torch.cat([batch.keys for batch in tested]), torch.tensor([0, 1]))
 
 

@@ -55,9 +55,9 @@ def test_values_and_order_of_channels():
     assert (views[:, 2] == 1).all() and (views[:, :2] == -1).all()  # B, G, R
 
 
-def test_a_grey_picture_and_views_of_different_sizes():
-    grey = picture(40, 60)[..., 0]
-    views = prepare_views([grey, picture(200, 150, 4), picture(3, 5)], 16)
+def test_a_gray_picture_and_views_of_different_sizes():
+    gray = picture(40, 60)[..., 0]
+    views = prepare_views([gray, picture(200, 150, 4), picture(3, 5)], 16)
     assert views.shape == (3, 3, 16, 16) and (views[0, 0] == views[0, 2]).all()
     assert views.min() >= -1 and views.max() <= 1
 
@@ -107,9 +107,9 @@ def test_color_jitter_is_the_same_for_all_views():
     changed = jitter(np.repeat(image, 3, 0))
     assert (changed == changed[:1]).all() and abs(changed - image).max() > 0.02
     np.testing.assert_allclose(ColorJitter(0.0, np.random.default_rng(3))(image), image, atol=1e-6)
-    grey = np.full((1, 4, 4, 3), 0.5, np.float32)
+    gray = np.full((1, 4, 4, 3), 0.5, np.float32)
     jitter = ColorJitter(0.4, np.random.default_rng(1))
-    np.testing.assert_allclose(jitter(grey), 0.5 * jitter.factors[0], rtol=1e-5)  # grey feels brightness alone
+    np.testing.assert_allclose(jitter(gray), 0.5 * jitter.factors[0], rtol=1e-5)  # grey feels brightness alone
 
 
 def test_on_background_of_one_color():

@@ -127,7 +127,7 @@ def test_hidden_objects_have_few_visible_pixels(frames):
 
 
 @pytest.mark.parametrize("distance", [8.0, 30.0])
-def test_range_noise_is_of_centimetres(distance):
+def test_range_noise_is_of_centimeters(distance):
     points = wall(distance, Surface(0.4, (200, 200, 200))).points
     error = points[:, 0] - (distance - 0.05)
     assert len(points) > 200 and 0.008 < error.std() < 0.04 and abs(error.mean()) < 0.02

@@ -92,13 +92,13 @@ def test_maps_learn_the_objects():
     truth = replace(objects([(CAR, 0), (WALKER, 1)], [(CAR, 2)]), boxes=boxes)
     widths = {"heatmap": 3, "center": 2, "center_z": 1, "dim": 3, "rot": 2, "iou": 1, "velocity": 2}
     maps = {name: (0.3 * torch.randn(2, width, *GRID.shape)).requires_grad_() for name, width in widths.items()}
-    optimiser = torch.optim.Adam(maps.values(), lr=0.4)
+    optimizer = torch.optim.Adam(maps.values(), lr=0.4)
     loss = CenterLoss(GRID)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 80)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 80)
     for _ in range(80):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(CenterOutputs(**maps), truth).total.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     first, second = replace(DECODER, score_threshold=0.5)(CenterOutputs(**maps))
     assert first.labels.tolist() == [0, 1] and second.labels.tolist() == [2]
@@ -149,13 +149,13 @@ def test_close_cars_stay_apart_and_the_turned_footprints_of_the_reference_merge_
     outputs = center_maps(boxes, torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     [found] = DECODER(outputs)
     torch.testing.assert_close(found.boxes, boxes[[1, 0]])
-    [found] = replace(DECODER, nms_turned=True)(outputs)
+    [found] = replace(DECODER, rotate_footprints=True)(outputs)
     torch.testing.assert_close(found.boxes, boxes[[1]])
     # one behind the other they do overlap, 2.8 * 1.5 / 7.8, and turned they hardly do
     behind = torch.tensor([[3.0, 0.1, 0, 4, 1.5, 1.5, 0.0], [4.2, 0.1, 0, 4, 1.5, 1.5, 0.0]])
     outputs = center_maps(behind, torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     assert len(DECODER(outputs)[0]) == 1
-    assert len(replace(DECODER, nms_turned=True)(outputs)[0]) == 2
+    assert len(replace(DECODER, rotate_footprints=True)(outputs)[0]) == 2
 
 
 def test_suppression_is_within_class_and_sample_and_limits_are_per_class():

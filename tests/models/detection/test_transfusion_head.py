@@ -133,7 +133,7 @@ def test_matching_of_several_samples():
     assert len(none.objects) == 0 and len(none.iou) == 0
 
 
-def test_overlap_counts_z_as_the_centre_unless_told_otherwise():
+def test_overlap_counts_z_as_the_center_unless_told_otherwise():
     low, high = [2.0, 0, 0.0, 1, 1, 1, 0], [2.0, 0, 1.0, 1, 1, 3, 0]
     boxes, truth = torch.tensor([[high]]), objects([(low, 0)])
     # volumes: z in [-0.5, 0.5] and [-0.5, 2.5] share 1 of 3; as bottoms [0, 1] and [1, 4] touch

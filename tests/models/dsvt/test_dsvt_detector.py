@@ -14,7 +14,7 @@ from geo3d.models.dsvt import (
     PointEncoder,
     StageConfig,
     nuscenes_pillar,
-    parameters_left_untrained_by_the_authors,
+    untrained_in_paper,
     waymo_pillar,
     waymo_voxel,
 )
@@ -121,7 +121,7 @@ def test_channels_that_do_not_fit():
         DSVTDetector(PointEncoder(5, 8, VOXEL, RANGE), backbone(), BevBackbone(16), nn.Identity())
 
 
-def test_strides_in_x_and_y_reach_the_grid_in_metres():
+def test_strides_in_x_and_y_reach_the_grid_in_meters():
     encoder = PointEncoder(5, 16, PILLAR, RANGE)
     stages = [*ONE_STAGE, StageConfig(1, 7, (6, 6, 1), (3, 3, 0), stride=(2, 2, 1))]
     network = DSVTDetector(encoder, DSVTBackbone(encoder.grid, stages, 16, 4, 24), BevBackbone(16), nn.Identity())
@@ -152,4 +152,4 @@ def test_published_sizes(build, encoder, backbone, bev, untrained):
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
     assert (sizes["encoder"], sizes["backbone"], sizes["bev"]) == (encoder, backbone, bev)
     parameters = dict(network.named_parameters())
-    assert sum(parameters[name].numel() for name in parameters_left_untrained_by_the_authors(network)) == untrained
+    assert sum(parameters[name].numel() for name in untrained_in_paper(network)) == untrained

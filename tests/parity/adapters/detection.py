@@ -176,7 +176,7 @@ def center_decoder(config: dict[str, Any], grid: BevGrid) -> CenterDecoder:
         max_after_nms=nms["NMS_POST_MAXSIZE"],
         peaks_only=False,
         threshold_raw_scores=True,
-        nms_turned=True,
+        rotate_footprints=True,
     )
 
 

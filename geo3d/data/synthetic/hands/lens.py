@@ -7,7 +7,7 @@ import numpy as np
 from geo3d.data.synthetic.rasterizer import encode_srgb
 
 
-def expose(light: np.ndarray, subject: np.ndarray, colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def expose(light: np.ndarray, subject: np.ndarray, color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light scaled as a camera would, by what the subject [N, 3] sends and more or less than that; soft or hard in the highlights.
 
     White balance takes most of the colour [3] of the lamps away.
@@ -16,7 +16,7 @@ def expose(light: np.ndarray, subject: np.ndarray, colour: np.ndarray, rng: np.r
     target = np.log(0.27) * 0.75 + rng.normal(0, 0.3) - 0.1
     if rng.random() < 0.08:
         target += rng.uniform(0.5, 1.1)  # over-exposed
-    gains = colour ** -rng.uniform(0.5, 1.0) * np.exp(rng.normal(0, 0.04, 3)) * np.exp(target - level)
+    gains = color ** -rng.uniform(0.5, 1.0) * np.exp(rng.normal(0, 0.04, 3)) * np.exp(target - level)
     out = light * gains.astype(np.float32)
     if rng.random() < 0.6:  # a shoulder, as phones have
         knee = np.float32(rng.uniform(0.4, 0.8))
@@ -67,9 +67,9 @@ def photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = light + shot * noise * np.sqrt(np.maximum(light, 0) + np.float32(0.02))
     if light.shape[0] != size:
         light = cv2.resize(light, (size, size), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
-    grey = light @ np.array([0.3, 0.59, 0.11], np.float32)
+    gray = light @ np.array([0.3, 0.59, 0.11], np.float32)
     saturation = np.float32(np.clip(rng.normal(0.9, 0.16), 0, 1.25)) if rng.random() > 0.02 else np.float32(0)
-    return encode_srgb(grey[..., None] + (light - grey[..., None]) * saturation)
+    return encode_srgb(gray[..., None] + (light - gray[..., None]) * saturation)
 
 
 def jpeg(picture: np.ndarray, quality: int) -> bytes:

@@ -17,12 +17,12 @@ class Lighting:
     Attributes:
         suns: with shadows.
         radiance: unit directions [D, 3] to colours [D, 3] of the light from around.
-        colour: [3] of all the light together, what a camera's white balance goes by.
+        color: [3] of all the light together, what a camera's white balance goes by.
     """
 
     suns: list[Light]
     radiance: Callable[[np.ndarray], np.ndarray]
-    colour: np.ndarray
+    color: np.ndarray
 
 
 def draw_lighting(rng: np.random.Generator) -> Lighting:
@@ -46,13 +46,13 @@ def draw_lighting(rng: np.random.Generator) -> Lighting:
         side = rng.normal(0, 1, 3) + [0, -0.4, 0]
         suns.append(_light(side, temperature(rng.normal(0, 0.8)) * strength * rng.uniform(0.1, 0.7), rng.uniform(0.01, 0.08)))
     radiance = _surroundings(rng, temperature(rng.normal(-0.1, 0.45)))
-    total = radiance(even_directions(24)).mean(0) + 0.4 * sum((np.array(sun.colour) for sun in suns), np.zeros(3))
+    total = radiance(even_directions(24)).mean(0) + 0.4 * sum((np.array(sun.color) for sun in suns), np.zeros(3))
     return Lighting(suns, radiance, total / total.mean())
 
 
-def _light(direction: np.ndarray, colour: np.ndarray, softness: float) -> Light:
+def _light(direction: np.ndarray, color: np.ndarray, softness: float) -> Light:
     x, y, z = (float(value) for value in direction)
-    red, green, blue = (float(value) for value in colour)
+    red, green, blue = (float(value) for value in color)
     return Light((x, y, z), (red, green, blue), softness)
 
 
@@ -61,15 +61,15 @@ def temperature(warmth: float) -> np.ndarray:
     return np.exp(np.array([0.3, 0.0, -0.42]) * np.clip(warmth, -1.5, 1.8))
 
 
-def _surroundings(rng: np.random.Generator, colour: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _surroundings(rng: np.random.Generator, color: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Light from above and below and some windows, walls and lamps, each a wide lobe."""
     up = rng.normal(0, 0.25, 3) + [0, -1.0, 0]
     up /= np.linalg.norm(up)
-    above, below = colour * rng.uniform(0.35, 1.0), colour * np.exp(rng.normal(0, 0.12, 3)) * rng.uniform(0.1, 0.7)
+    above, below = color * rng.uniform(0.35, 1.0), color * np.exp(rng.normal(0, 0.12, 3)) * rng.uniform(0.1, 0.7)
     count = int(rng.integers(1, 5))
     towards = rng.normal(0, 1, (count, 3))
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    lobes = colour * np.exp(rng.normal(0, 0.22, (count, 3))) * rng.uniform(0.2, 2.5, (count, 1))
+    lobes = color * np.exp(rng.normal(0, 0.22, (count, 3))) * rng.uniform(0.2, 2.5, (count, 1))
     width = rng.uniform(1.5, 10, count)
 
     def radiance(directions: np.ndarray) -> np.ndarray:

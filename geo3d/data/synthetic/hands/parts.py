@@ -62,9 +62,9 @@ def turned(profile: np.ndarray, columns: int = 28) -> tuple[np.ndarray, np.ndarr
     return points, faces, uv[faces]
 
 
-def plain(colour: np.ndarray) -> np.ndarray:
+def plain(color: np.ndarray) -> np.ndarray:
     """A texture of one colour."""
-    return np.broadcast_to(np.asarray(colour, np.float32), (2, 2, 3)).copy()
+    return np.broadcast_to(np.asarray(color, np.float32), (2, 2, 3)).copy()
 
 
 def _frame(axis: np.ndarray, towards: np.ndarray) -> np.ndarray:
@@ -135,8 +135,8 @@ def watch(hand: Hand, rng: np.random.Generator) -> list[Part]:
     points = points * [*reach, 1] + [*middle, at]
     leather, metal = METALS[-1] * rng.uniform(0.3, 6), METALS[rng.integers(len(METALS))]
     is_metal = rng.random() < 0.45
-    colour = metal * rng.uniform(0.3, 0.8) if is_metal else rng.choice([leather, rng.uniform(0.01, 0.5, 3)])
-    band = Part(points @ frame.T + hand.joints[0], faces, uv, plain(colour), gloss=(0.25, 40.0) if is_metal else (0.03, 12.0))
+    color = metal * rng.uniform(0.3, 0.8) if is_metal else rng.choice([leather, rng.uniform(0.01, 0.5, 3)])
+    band = Part(points @ frame.T + hand.joints[0], faces, uv, plain(color), gloss=(0.25, 40.0) if is_metal else (0.03, 12.0))
     if rng.random() < 0.25:
         return [band]
     radius, height = rng.uniform(0.013, 0.021), rng.uniform(0.004, 0.009)

@@ -69,12 +69,12 @@ def procedural_picture(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     codes = rng.integers(0, 256, (4, 3))
     dull = rng.beta(2, 1)  # most rooms are grey, brown and white
     codes = codes * (1 - dull) + codes.mean(1, keepdims=True) * dull + rng.normal(0, 10, (4, 3))
-    colours = decode_srgb(codes.clip(0, 255).astype(np.uint8))
+    colors = decode_srgb(codes.clip(0, 255).astype(np.uint8))
     across = (np.cos(angle := rng.uniform(0, 6.28)) * x + np.sin(angle) * y)[..., None] % 1
-    out = colours[0] * (1 - across) + colours[1] * across
-    for colour in colours[2:]:
+    out = colors[0] * (1 - across) + colors[1] * across
+    for color in colors[2:]:
         blob = smooth_noise(rng, size, int(rng.integers(2, 9)))
-        out = np.where(blob[..., None] > rng.uniform(0, 1), colour, out)
+        out = np.where(blob[..., None] > rng.uniform(0, 1), color, out)
     if rng.random() < 0.4:
         stripes = np.sin((x * rng.normal(0, 1) + y * rng.normal(0, 1)) * rng.uniform(10, 150)) > rng.uniform(-0.7, 0.9)
         out = np.where(stripes[..., None], out, out * decode_srgb(rng.integers(60, 256, 3).astype(np.uint8)))

@@ -140,7 +140,7 @@ def make_picture(seed: int, index: int, materials: Materials) -> HandPicture:
     scene.parts += _surroundings(hand, turn, place, materials, rng)
     light, owner = scene.render()
     on_skin = rasterizer.average_samples((owner == 0)[..., None].astype(np.float32), SAMPLES)[..., 0] > 0.9
-    light = lens.expose(light, light[on_skin] if on_skin.any() else light.reshape(-1, 3), scene.lighting.colour, rng)
+    light = lens.expose(light, light[on_skin] if on_skin.any() else light.reshape(-1, 3), scene.lighting.color, rng)
     image = lens.photograph(light, rng)
     return _labelled(image, int(rng.integers(45, 97)), camera, hand, pose, betas, turn, place)
 
@@ -179,8 +179,8 @@ def draw_view(rng: np.random.Generator) -> np.ndarray:
 def draw_camera(hand: Hand, turn: np.ndarray, rng: np.random.Generator) -> tuple[Camera, np.ndarray]:
     """A camera and the place [3] of the hand's frame before it, so that the keypoints fill some or most of the picture."""
     focal = SIZE * np.exp(rng.uniform(np.log(1.0), np.log(4.5)))
-    centre = SIZE / 2 - 0.5 + rng.normal(0, 8, 2) * (rng.random() < 0.5)
-    camera = pinhole([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], np.eye(4), (SIZE, SIZE))
+    center = SIZE / 2 - 0.5 + rng.normal(0, 8, 2) * (rng.random() < 0.5)
+    camera = pinhole([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1]], np.eye(4), (SIZE, SIZE))
     points = hand.keypoints @ turn.T
     points = points - (points.max(0) + points.min(0)) / 2
     fill = rng.uniform(0.5, 0.92) if rng.random() < 0.7 else rng.uniform(0.3, 1.08)
@@ -188,9 +188,9 @@ def draw_camera(hand: Hand, turn: np.ndarray, rng: np.random.Generator) -> tuple
     distance = max(distance - points[:, 2].min() * 0.3, 0.16)
     free = max(0.03, (1 - fill) / 2) * SIZE
     pixel = SIZE / 2 - 0.5 + rng.uniform(-0.8, 0.8, 2) * free
-    middle = np.array([*((pixel - centre) * distance / focal), distance])
+    middle = np.array([*((pixel - center) * distance / focal), distance])
     moved = points + middle
-    uv = moved[:, :2] / moved[:, 2:] * focal + centre
+    uv = moved[:, :2] / moved[:, 2:] * focal + center
     shift = pixel - (uv.max(0) + uv.min(0)) / 2  # perspective moves the middle of the box
     middle[:2] += shift * distance / focal
     raw = hand.keypoints @ turn.T
@@ -225,8 +225,8 @@ def dressed_hand(hand: Hand, pose: Pose, materials: Materials, rng: np.random.Ge
 
 def _cloth(materials: Materials, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.35:
-        colour = rng.choice([rng.uniform(0.01, 0.08), rng.uniform(0.3, 0.8)]) * np.exp(rng.normal(0, 0.25, 3))
-        return np.broadcast_to(colour.clip(0, 0.9).astype(np.float32), (8, 8, 3))
+        color = rng.choice([rng.uniform(0.01, 0.08), rng.uniform(0.3, 0.8)]) * np.exp(rng.normal(0, 0.25, 3))
+        return np.broadcast_to(color.clip(0, 0.9).astype(np.float32), (8, 8, 3))
     return draw_picture(materials.photographs, rng)
 
 

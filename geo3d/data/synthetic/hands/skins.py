@@ -152,16 +152,16 @@ def procedural_skin(rng: np.random.Generator) -> np.ndarray:
     dark = tone / (len(TONES) - 1)
     palm_tone = base * (1 - 0.5 * dark) + tones[2] * 0.5 * dark
     palm = plan.fields["palm"][..., None]
-    colour = base * (1 - palm) + palm_tone * np.array([1.06, 0.94, 0.9]) * palm
+    color = base * (1 - palm) + palm_tone * np.array([1.06, 0.94, 0.9]) * palm
     red = (plan.fields["tip"] * 0.7 + plan.fields["joint"] * 0.5) * rng.uniform(0.2, 1.0) * (1 - 0.6 * dark)
-    colour = colour * (1 + red[..., None] * np.array([0.06, -0.2, -0.16]))
+    color = color * (1 + red[..., None] * np.array([0.06, -0.2, -0.16]))
     # Creases: lines across the fingers at their joints.
     lines = np.sin(plan.fields["along"] * 2 * np.pi / rng.uniform(0.0022, 0.0032)) * 0.5 + 0.5
-    colour = colour * (1 - (lines**3 * plan.fields["joint"] * rng.uniform(0.15, 0.45))[..., None])
+    color = color * (1 - (lines**3 * plan.fields["joint"] * rng.uniform(0.15, 0.45))[..., None])
     blotches = 0.05 * np.sum([smooth_noise(rng, size, cells) for cells in (6, 24, 90)], axis=0)
-    colour = colour * (1 + blotches[..., None] * np.array([0.8, 1.1, 1.1]) * rng.uniform(0.5, 1.8))
+    color = color * (1 + blotches[..., None] * np.array([0.8, 1.1, 1.1]) * rng.uniform(0.5, 1.8))
     nail = _step(plan.fields["nail"], 0.35, 0.6)[..., None]
     nail_tone = base * np.array([1.12, 1.02, 1.02]) + 0.05
     if rng.random() < 0.12:  # varnish
         nail_tone = rng.uniform(0.02, 0.8, 3)
-    return (colour * (1 - nail) + nail_tone * nail).clip(0.004, 0.95).astype(np.float32)
+    return (color * (1 - nail) + nail_tone * nail).clip(0.004, 0.95).astype(np.float32)

@@ -64,7 +64,7 @@ def draw_material(rng: np.random.Generator) -> Material:
 
 def _color(rng: np.random.Generator) -> np.ndarray:
     """Greys, which most CAD models have, or any hue."""
-    grey = rng.uniform(0.02, 0.85)
+    gray = rng.uniform(0.02, 0.85)
     if rng.random() < 0.45:
-        return np.full(3, grey) * rng.uniform(0.92, 1.08, 3)
-    return grey * (1 - rng.uniform(0.3, 1) * rng.dirichlet([1.0, 1.0, 1.0]) * 1.5)
+        return np.full(3, gray) * rng.uniform(0.92, 1.08, 3)
+    return gray * (1 - rng.uniform(0.3, 1) * rng.dirichlet([1.0, 1.0, 1.0]) * 1.5)

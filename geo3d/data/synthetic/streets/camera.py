@@ -55,9 +55,9 @@ def photograph(scene: CastScene, camera: Camera) -> View:
     facing = np.sign(np.einsum("ri,ri->r", normals, directions))[:, None]
     light = 0.55 + 0.45 * np.clip(np.einsum("ri,i->r", -facing * normals, SUN / np.linalg.norm(SUN)), 0, 1)
     sky = np.array([150, 185, 225]) + np.clip(1 - directions[:, 2:] * 6, 0, 1) * np.array([70, 50, 25])
-    colours = np.where(hit[:, None], scene.colour[face] * light[:, None], sky)
+    colors = np.where(hit[:, None], scene.color[face] * light[:, None], sky)
     owners = np.where(hit, scene.owner[face], -1)
-    return View(colours.clip(0, 255).astype(np.uint8).reshape(height, width, 3), owners.reshape(height, width))
+    return View(colors.clip(0, 255).astype(np.uint8).reshape(height, width, 3), owners.reshape(height, width))
 
 
 def visible_share(mesh: Mesh, number: int, view: View, camera: Camera, rectangle: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from geo3d.data.synthetic.writing import new_folder, write_each
 from geo3d.geometry.boxes import project_boxes
 
 VERSION = 1  # raised when the same seed gives other streets; part of the name of the cached data
-FEWEST_POINTS = 3  # objects of which the LiDAR sees less are not labelled
+MIN_POINTS = 3  # objects of which the LiDAR sees less are not labelled
 HIDDEN = 0.05  # nor are those of which the camera sees no more than this share
 PARTLY, LARGELY = 0.8, 0.4  # visible share below which an object counts as partly and largely occluded
 OUTSIDE = 0.95  # objects of which more lies outside the image are not labelled
@@ -78,7 +78,7 @@ def label_objects(scene: StreetScene, swept: Sweep, view: View) -> KittiObjects:
     for number in np.flatnonzero(in_image):
         visible[number] = visible_share(scene.meshes[number], int(number), view, camera, rectangles[number])
     seen = in_image & (visible > HIDDEN) & (truncation <= OUTSIDE)
-    labelled = np.flatnonzero(seen & (points[: len(seen)] >= FEWEST_POINTS))
+    labelled = np.flatnonzero(seen & (points[: len(seen)] >= MIN_POINTS))
     occlusion = (visible < PARTLY).astype(np.int64) + (visible < LARGELY)
     objects = objects_from_boxes(
         scene.boxes[labelled],

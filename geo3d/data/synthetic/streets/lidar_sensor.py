@@ -61,8 +61,8 @@ class CastScene:
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self.normals = cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-12)
         looks = [_looks(mesh.surfaces)[mesh.surface_index] for mesh in meshes]
-        self.reflectance, self.gloss, self.transparency, self.loss, *colour = np.concatenate(looks).T
-        self.colour = np.stack(colour, 1)
+        self.reflectance, self.gloss, self.transparency, self.loss, *color = np.concatenate(looks).T
+        self.color = np.stack(color, 1)
         self._tensor = o3d.core.Tensor
         # One thread: the tree, and with it which of two equally near triangles is hit, is the same in every run.
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
@@ -98,7 +98,7 @@ def sweep(scene: CastScene, rng: np.random.Generator) -> Sweep:
 
 
 def _looks(surfaces: Sequence[Surface]) -> np.ndarray:
-    return np.array([[s.reflectance, s.gloss, s.transparency, s.loss, *s.colour] for s in surfaces])
+    return np.array([[s.reflectance, s.gloss, s.transparency, s.loss, *s.color] for s in surfaces])
 
 
 def _rays(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from geo3d.data.synthetic.shapes.primitives import Solid, Vector, tube
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Surface:
 
     Attributes:
         reflectance: intensity that the LiDAR reports nearby, 0..1; more for retroreflectors.
-        colour: red, green, blue, 0..255.
+        color: red, green, blue, 0..255.
         gloss: 0 matt, 1 polished: a polished surface sends little back unless it is hit squarely.
         transparency: share of the rays that go through, as through the windows of cars.
         loss: share of the rays that never come back, however near the surface is.
     """
 
     reflectance: float
-    colour: Colour
+    color: Color
     gloss: float = 0.0
     transparency: float = 0.0
     loss: float = 0.0

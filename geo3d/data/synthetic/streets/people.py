@@ -73,8 +73,8 @@ def parked_bicycle(rng: np.random.Generator) -> Mesh:
 
 
 def _cloth(rng: np.random.Generator) -> Surface:
-    grey = rng.uniform(25, 215)
-    red, green, blue = np.clip(grey + rng.normal(0, 28, 3), 10, 245).astype(int).tolist()
+    gray = rng.uniform(25, 215)
+    red, green, blue = np.clip(gray + rng.normal(0, 28, 3), 10, 245).astype(int).tolist()
     return Surface(float(rng.beta(3, 4)) * 0.75 + 0.05, (red, green, blue))
 
 

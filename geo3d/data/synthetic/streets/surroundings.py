@@ -20,8 +20,8 @@ Parts = list[tuple[Solid, Surface]]
 def building(rng: np.random.Generator, length: float) -> Mesh:
     """A house: piers, recessed windows and doors on the ground floor, panes above, a roof; sometimes a bay that sticks out."""
     height, depth, recess = rng.uniform(3.5, 16), rng.uniform(6, 12), rng.uniform(0.1, 0.4)
-    wall = Surface(rng.uniform(0.2, 0.5), _wall_colour(rng))
-    stone = Surface(rng.uniform(0.2, 0.4), _wall_colour(rng))
+    wall = Surface(rng.uniform(0.2, 0.5), _wall_color(rng))
+    stone = Surface(rng.uniform(0.2, 0.4), _wall_color(rng))
     back = depth - recess
     parts: Parts = [(block((length, back, height), (0, recess + back / 2, height / 2)), wall)]
     storey = rng.uniform(2.9, 3.6)
@@ -69,7 +69,7 @@ def _opening(
 def fence(rng: np.random.Generator, length: float) -> Mesh:
     """Posts, rails and slats, with gaps to look through."""
     height, pitch = rng.uniform(0.8, 1.6), rng.uniform(0.12, 0.28)
-    surface = Surface(rng.uniform(0.15, 0.45), _wall_colour(rng))
+    surface = Surface(rng.uniform(0.15, 0.45), _wall_color(rng))
     slat = pitch * rng.uniform(0.2, 0.7)
     parts: Parts = [(block((length, 0.04, 0.06), (0, 0.03, height * share)), surface) for share in (0.25, 0.8)]
     parts += [(block((slat, 0.02, height), (x, 0, height / 2)), surface) for x in np.arange(-length / 2, length / 2, pitch)]
@@ -83,7 +83,7 @@ def wall(rng: np.random.Generator, length: float) -> Mesh:
     """A garden wall."""
     height = rng.uniform(0.4, 2.0)
     return assembled(
-        [(block((length, 0.25, height), (0, 0.12, height / 2)), Surface(rng.uniform(0.2, 0.45), _wall_colour(rng)))]
+        [(block((length, 0.25, height), (0, 0.12, height / 2)), Surface(rng.uniform(0.2, 0.45), _wall_color(rng)))]
     )
 
 
@@ -159,7 +159,7 @@ def pole(rng: np.random.Generator) -> Mesh:
 def clutter(rng: np.random.Generator) -> Mesh:
     """A bin, a cabinet, a hydrant, a pallet of boxes or a bench."""
     kind = rng.choice(["bin", "cabinet", "hydrant", "boxes", "bench"])
-    surface = Surface(rng.uniform(0.1, 0.5), _wall_colour(rng))
+    surface = Surface(rng.uniform(0.1, 0.5), _wall_color(rng))
     if kind == "bin":
         height = rng.uniform(0.8, 1.2)
         return assembled([(cylinder((0, 0, 0), (0, 0, height), rng.uniform(0.2, 0.3), sides=12), surface)])
@@ -188,7 +188,7 @@ def _leaf_surface(rng: np.random.Generator) -> Surface:
     return Surface(rng.uniform(0.25, 0.45), (int(green * rng.uniform(0.55, 0.9)), int(green), int(green * 0.45)), loss=0.1)
 
 
-def _wall_colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    grey = rng.uniform(90, 215)
-    red, green, blue = np.clip(grey * rng.normal([1.05, 1.0, 0.92], 0.06), 20, 245).astype(int).tolist()
+def _wall_color(rng: np.random.Generator) -> tuple[int, int, int]:
+    gray = rng.uniform(90, 215)
+    red, green, blue = np.clip(gray * rng.normal([1.05, 1.0, 0.92], 0.06), 20, 245).astype(int).tolist()
     return red, green, blue

@@ -102,10 +102,10 @@ def car(rng: np.random.Generator, kinds: dict[str, CarStyle] = CARS) -> Mesh:
     name = names[rng.choice(len(names), p=shares / shares.sum())]
     style = kinds[name]
     size = np.array([_drawn(rng, measure) for measure in (style.length, style.width, style.height)])
-    reflectance, colour = PAINTS[rng.choice(len(PAINTS), p=_paint_shares())]
+    reflectance, color = PAINTS[rng.choice(len(PAINTS), p=_paint_shares())]
     paint = Surface(
         reflectance * rng.uniform(0.7, 1.4),
-        tuple(int(c) for c in np.clip(np.array(colour) + rng.integers(-12, 13), 0, 255)),  # type: ignore[arg-type]
+        tuple(int(c) for c in np.clip(np.array(color) + rng.integers(-12, 13), 0, 255)),  # type: ignore[arg-type]
         gloss=rng.uniform(0.3, 0.75),
     )
     wheels = (-rng.uniform(0.28, 0.32) * size[0], rng.uniform(0.29, 0.33) * size[0])
