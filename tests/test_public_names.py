@@ -235,10 +235,10 @@ NAMES = {
     ],
     "geo3d.predict": [
         "ClassScores",
+        "DetectionResult",
         "Detector",
         "FoundHand",
         "FoundHands",
-        "DetectionResult",
         "HandPredictor",
         "PartLabeler",
         "PartLabels",
