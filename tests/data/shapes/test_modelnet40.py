@@ -232,7 +232,7 @@ class Malicious:
         ([[np.zeros((16, 6))], [Malicious()]], "a pickle of numpy arrays and lists, got posix.system, which is refused"),
         ([np.zeros((2, 16, 6))], r"\[clouds, labels\], got list"),
         ([[np.zeros((16, 6)), np.zeros((15, 6))], [0, 0]], "clouds of one size and one label each"),
-        ([[np.zeros((16, 3))], [0]], r"\[1, 16, 6\] points for the labels, got \[1, 16, 3\]"),
+        ([[np.zeros((16, 3))], [0]], r"clouds of one size and one label each, got \[16, 3\]"),
         ([[np.full((16, 6), np.nan)], [0]], "finite points, got a value that is not in cloud 0"),
     ],
 )
