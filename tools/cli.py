@@ -6,6 +6,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from geo3d.heap import keep_heap
+
+KEEP_HEAP = ("predict", "demo", "train", "test")  # they run networks
+
 TOOLS = {
     "predict": "run a packaged or own model on files",
     "view": "look at files and data sets, in a window, a picture or a browser",
@@ -34,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in TOOLS:
         print(f"error: no tool {arguments[0]!r}; there are {', '.join(TOOLS)}", file=sys.stderr)
         return 2
+    if arguments[0] in KEEP_HEAP:
+        keep_heap()
     tool = importlib.import_module(f"geo3d.tools.{arguments[0].replace('-', '_')}")
     return tool.main(arguments[1:])
 

@@ -1,0 +1,39 @@
+"""Freed memory stays with the process that asked for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Allocates and frees 64 MB twenty times and prints the page faults that this took.
+SCRIPT = """
+import resource
+import numpy as np
+from geo3d.heap import keep_heap
+kept = keep_heap()
+np.ones(8_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.ones(8_000_000)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(**environment: str) -> tuple[bool, int]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("GEO3D_", "MALLOC_"))}
+    run = subprocess.run([sys.executable, "-c", SCRIPT], env=plain | environment, capture_output=True, text=True, check=True)
+    kept, count = run.stdout.split()
+    return kept == "True", int(count)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is what it tells")
+def test_memory_is_reused_unless_switched_off():
+    kept, count = faults()
+    if not kept:
+        pytest.skip("this C library is not glibc")
+    off, count_off = faults(GEO3D_KEEP_HEAP="0")
+    assert not off
+    assert count < count_off / 5
