@@ -25,7 +25,7 @@ def test_train_resume_and_test(task, tmp_path, capsys):
     options += ["--out", str(tmp_path), "--name", "run", "--trainer.check_val_every_n_epoch=1"]
     assert train.main([config, *options, "--trainer.max_epochs=1"]) == 0
     assert train.main([config, *options, "--trainer.max_epochs=1"]) == 2  # a training is not overwritten
-    assert "holds a training; go on with --resume last" in capsys.readouterr().err
+    assert "holds a training; resume it with --resume last" in capsys.readouterr().err
     assert train.main([config, *options, "--trainer.max_epochs=2", "--resume", "last"]) == 0
     info = read_info(tmp_path / "run" / "weights.safetensors")
     assert info.training["epochs"] == 2 and info.preprocessing["num_points"] == 128
