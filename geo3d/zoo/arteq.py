@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ HEADS = {
 }
 LAYER = {"fc_0": "first", "fc_1": "second", "shortcut": "shortcut"}
 TOLERANCE = 1e-4  # of constants that are rounded differently
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """Whether tensor names are those of the authors' checkpoint of a whole network."""
+    return any(name.startswith("part_encoder.") for name in names)
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from geo3d.zoo.convert import convert_official
+from geo3d.zoo.convert import convert_official, official_model
 from geo3d.zoo.weights import read_tensors
 
 FOLDER = Path(__file__).parent / "weights"
@@ -39,12 +39,5 @@ def network_tensors(name: str | Path) -> dict[str, Tensor]:
         ValueError: a file that is not weights.
     """
     tensors = read_tensors(weights_path(name))
-    if any(name.startswith(("sc0.embedding", "sa0.embedding")) for name in tensors):
-        return convert_official("risurconv", tensors)
-    if any(name.startswith("vfe.pfn_layers.") for name in tensors):
-        return convert_official("dsvt", tensors)
-    if any(name.startswith("transformer_decoder.") for name in tensors):
-        return convert_official("lrgt", tensors)
-    if any(name.startswith("mesh_head.deconv.") for name in tensors):
-        return convert_official("rejshand", tensors)
-    return tensors
+    model = official_model(tensors)
+    return tensors if model is None else convert_official(model, tensors)

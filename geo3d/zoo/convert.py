@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
 from geo3d.zoo import arteq, dsvt, lrgt, rejshand, risurconv
 
-CONVERTERS = {
-    "arteq": arteq.convert,
-    "dsvt": dsvt.convert,
-    "lrgt": lrgt.convert,
-    "rejshand": rejshand.convert,
-    "risurconv": risurconv.convert,
-}
+MODELS = {"arteq": arteq, "dsvt": dsvt, "lrgt": lrgt, "rejshand": rejshand, "risurconv": risurconv}
 
 
 def convert_official(model: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,6 +24,11 @@ def convert_official(model: str, state_dict: Mapping[str, Tensor]) -> dict[str, 
     Raises:
         ValueError: an unknown model, or a tensor name that the model's released checkpoints do not have.
     """
-    if model not in CONVERTERS:
-        raise ValueError(f"convert_official: model must be one of {sorted(CONVERTERS)}, got {model!r}")
-    return CONVERTERS[model](state_dict)
+    if model not in MODELS:
+        raise ValueError(f"convert_official: model must be one of {sorted(MODELS)}, got {model!r}")
+    return MODELS[model].convert(state_dict)
+
+
+def official_model(names: Collection[str]) -> str | None:
+    """The model whose released checkpoints have tensors of these names; None where it is none of them."""
+    return next((model for model, module in MODELS.items() if module.is_official(names)), None)

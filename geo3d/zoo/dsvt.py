@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -29,6 +29,11 @@ PARTS = [
     (".in_proj_", ".in_projection."),
     (".out_proj.", ".out_projection."),
 ]
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """Whether tensor names are those of the authors' checkpoint of a whole detector."""
+    return any(name.startswith("vfe.pfn_layers.") for name in names)
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

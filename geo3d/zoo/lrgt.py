@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
@@ -37,6 +37,11 @@ RULES = [  # pattern that a name begins with, what takes its place, and what is 
     (r"transformer_decoder\.upconv4\.0\.", "decoder.classify.", {}),
 ]
 STAGE = re.compile(r"transformer_decoder\.(blocks|upconv)(\d)\.")
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """Whether tensor names are those of the authors' checkpoint of a whole network."""
+    return any(name.startswith("transformer_decoder.") for name in names)
 
 
 def convert(state_dict: Mapping[str, Tensor], grouping_blocks: Collection[int] = GROUPING_BLOCKS) -> dict[str, Tensor]:

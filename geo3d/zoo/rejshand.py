@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -24,6 +24,11 @@ LEVEL_RULES = [
     (r"mesh_head\.encoder_(\d+)\.fc\.", "blocks.{}.mix."),
     (r"mesh_head\.pos_emb_(\d+)$", "positions.{}"),
 ]
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """Whether tensor names are those of the authors' checkpoint of a whole network."""
+    return any(name.startswith("mesh_head.deconv.") for name in names)
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -21,6 +21,11 @@ BLOCK = {
 }
 CLASSIFIER_HEAD = {"fc1": "head.0.0", "bn1": "head.0.1", "fc2": "head.1.0", "bn2": "head.1.1", "fc3": "classify"}
 SEGMENTOR_HEAD = {"conv1": "hidden", "bn1": "norm", "conv2": "classify"}
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """Whether tensor names are those of the authors' checkpoint of the classifier or the part segmentor."""
+    return any(name.startswith(("sc0.embedding", "sa0.embedding")) for name in names)
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
