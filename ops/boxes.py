@@ -28,6 +28,11 @@ def box_iou_rotated(a: Tensor, b: Tensor, *, paired: bool = False) -> Tensor:
 
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU boxes that are not finite or have a negative size.
+
+    Example:
+        >>> square = torch.tensor([[0.0, 0, 0, 2, 2, 1, 0]])
+        >>> box_iou_rotated(square, square + torch.tensor([1.0, 0, 5, 0, 0, 0, 0]))
+        tensor([[0.3333]])
     """
     return _box_iou("box_iou_rotated", a, b, False, paired)
 
@@ -45,6 +50,11 @@ def box_iou_3d(a: Tensor, b: Tensor, *, paired: bool = False) -> Tensor:
 
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU boxes that are not finite or have a negative size.
+
+    Example:
+        >>> cube = torch.tensor([[0.0, 0, 0, 2, 2, 2, 0]])
+        >>> box_iou_3d(cube, cube + torch.tensor([1.0, 0, 0, 0, 0, 0, 0]))
+        tensor([[0.3333]])
     """
     return _box_iou("box_iou_3d", a, b, True, paired)
 
@@ -74,6 +84,11 @@ def nms_rotated(
 
     Raises:
         ValueError: shapes, dtypes or ranges that do not fit, and on the CPU values that are not finite or a negative size.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0, 0, 4, 2, 2, 0], [0.2, 0, 0, 4, 2, 2, 0], [9.0, 0, 0, 4, 2, 2, 0]])
+        >>> nms_rotated(boxes, torch.tensor([0.8, 0.9, 0.7]), threshold=0.5)
+        tensor([1, 2])
     """
     op = "nms_rotated"
     boxes = _full_boxes(op, "boxes", boxes, footprints=True).detach()
@@ -124,6 +139,11 @@ def points_in_boxes(
 
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU boxes that are not finite or have a negative size.
+
+    Example:
+        >>> points, boxes = torch.tensor([[0.1, 0, 0], [9.0, 9, 9]]), torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]])
+        >>> points_in_boxes(points, boxes)
+        tensor([ 0, -1])
     """
     return _points_in_boxes("points_in_boxes", points, boxes, point_batch, box_batch)[0]
 
@@ -131,7 +151,13 @@ def points_in_boxes(
 def count_points_in_boxes(
     points: Tensor, boxes: Tensor, *, point_batch: Tensor | None = None, box_batch: Tensor | None = None
 ) -> Tensor:
-    """The number of points in each box [M], int64; a point in several boxes counts in each. Arguments as `points_in_boxes`."""
+    """The number of points in each box [M], int64; a point in several boxes counts in each. Arguments as `points_in_boxes`.
+
+    Example:
+        >>> points, boxes = torch.tensor([[0.1, 0, 0], [0.2, 0, 0], [9, 9, 9]]), torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]])
+        >>> count_points_in_boxes(points, boxes)
+        tensor([2])
+    """
     return _points_in_boxes("count_points_in_boxes", points, boxes, point_batch, box_batch)[1]
 
 

@@ -21,6 +21,11 @@ def gather(values: Tensor, indices: Tensor | ScatterPlan) -> Tensor:
 
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU an index outside [-1, N).
+
+    Example:
+        >>> values = torch.tensor([[1.0], [2.0], [3.0]])
+        >>> gather(values, torch.tensor([2, 0, -1])).T
+        tensor([[3., 1., 0.]])
     """
     if isinstance(indices, ScatterPlan):
         if values.ndim != 2 or values.shape[0] != indices.rows:

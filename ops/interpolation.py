@@ -35,6 +35,11 @@ def three_interpolate(
 
     Raises:
         ValueError: as `knn`, and features that do not fit the points.
+
+    Example:
+        >>> query, points = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [1.0, 1, 0]])
+        >>> three_interpolate(torch.tensor([[0.0], [3.0], [6.0]]), query, points)
+        tensor([[3.]])
     """
     if features.shape[:-1] != points.shape[:-1]:
         raise ValueError(
@@ -67,6 +72,11 @@ def interpolate(features: Tensor, neighbors: Neighbors, *, eps: float = 1e-8) ->
 
     Raises:
         ValueError: shapes or dtypes that do not fit, and on the CPU an index outside [-1, M).
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0, 0], [1.0, 0, 0]])
+        >>> interpolate(torch.tensor([[0.0], [4.0]]), knn(torch.tensor([[0.5, 0, 0]]), points, 2))
+        tensor([[2.]])
     """
     indices = neighbors.indices
     fits = features.ndim in (2, 3) and indices.ndim == features.ndim and (features.ndim == 2 or len(indices) == len(features))

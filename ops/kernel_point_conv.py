@@ -34,6 +34,12 @@ def kernel_point_conv(
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, sigma that is not positive, and on the CPU an index outside [-1, N).
+
+    Example:
+        >>> points = torch.rand(1, 100, 3)
+        >>> indices, kernel_points, weight = torch.randint(100, (1, 20, 16)), torch.rand(60, 12, 3), torch.rand(32, 12, 8)
+        >>> kernel_point_conv(torch.ones(1, 60, 100, 8), points, points[:, :20], indices, kernel_points, 0.1, weight).shape
+        torch.Size([1, 60, 20, 32])
     """
     _check(features, points, centers, indices, kernel_points, sigma, weight)
     weight = weight.to(features.dtype)

@@ -67,6 +67,13 @@ def knn(
 
     Raises:
         ValueError: shapes, dtypes or ranges that do not fit, and on the CPU points that are not finite.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [3.0, 0, 0]])
+        >>> knn(points, points, 2).indices
+        tensor([[0, 1],
+                [1, 0],
+                [2, 1]])
     """
     queries, sources = _paired_rows("knn", query, points, query_lengths, lengths, query_batch, batch_index, batch_size)
     if k < 1:
@@ -115,6 +122,13 @@ def ball_query(
 
     Raises:
         ValueError: shapes, dtypes or ranges that do not fit, and on the CPU points that are not finite.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [3.0, 0, 0]])
+        >>> ball_query(points, points, radius=1.0, max_neighbors=2).indices
+        tensor([[0, 1],
+                [0, 1],
+                [2, 2]])
     """
     queries, sources = _paired_rows("ball_query", query, points, query_lengths, lengths, query_batch, batch_index, batch_size)
     if max_neighbors < 1:

@@ -41,6 +41,11 @@ def farthest_point_sample(
 
     Raises:
         ValueError: shapes, dtypes or ranges that do not fit, and on the CPU points that are not finite.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [1.0, 0, 0], [0.0, 2, 0]])
+        >>> farthest_point_sample(points, 3)
+        tensor([[0, 3, 2]])
     """
     op = "farthest_point_sample"
     rows = rows_of(op, "points", points, lengths, batch_index, batch_size)

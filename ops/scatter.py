@@ -44,6 +44,11 @@ def scatter_plan(index: Tensor, rows: int) -> ScatterPlan:
     Raises:
         ValueError: shape or dtype that do not fit, a negative `rows`, and on the CPU an index outside [-1, rows). On CUDA the
             range is not checked, because that would synchronise.
+
+    Example:
+        >>> plan = scatter_plan(torch.tensor([1, 0, 1]), rows=2)
+        >>> scatter_sum(torch.tensor([1.0, 2.0, 3.0]), plan), scatter_mean(torch.tensor([1.0, 2.0, 3.0]), plan)
+        (tensor([2., 4.]), tensor([2., 2.]))
     """
     if not isinstance(index, Tensor) or index.ndim != 1 or index.dtype not in (torch.int32, torch.int64):
         got = f"{list(index.shape)} {index.dtype}" if isinstance(index, Tensor) else type(index).__name__
@@ -68,13 +73,24 @@ def scatter_sum(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, and on the CPU an index outside [-1, rows).
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_sum(values, index, 2)
+        tensor([6., 2.])
     """
     flat, plan = _prepare("scatter_sum", values, index, rows)
     return torch.ops.geo3d.scatter_sum(flat, *plan, False).view(plan.rows, *values.shape[1:])
 
 
 def scatter_mean(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
-    """Mean of the input rows that share an output row; zero where there is none. Otherwise as `scatter_sum`."""
+    """Mean of the input rows that share an output row; zero where there is none. Otherwise as `scatter_sum`.
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_mean(values, index, 2)
+        tensor([3., 2.])
+    """
     flat, plan = _prepare("scatter_mean", values, index, rows)
     return torch.ops.geo3d.scatter_sum(flat, *plan, True).view(plan.rows, *values.shape[1:])
 
@@ -94,22 +110,45 @@ def scatter_max(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, and on the CPU an index outside [-1, rows).
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_max(values, index, 2)
+        (tensor([5., 2.]), tensor([1, 2]))
     """
     return _extreme("scatter_max", values, index, rows, False)
 
 
 def scatter_min(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> tuple[Tensor, Tensor]:
-    """Smallest value of each channel among the input rows that share an output row. Otherwise as `scatter_max`."""
+    """Smallest value of each channel among the input rows that share an output row. Otherwise as `scatter_max`.
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_min(values, index, 2)
+        (tensor([1., 2.]), tensor([0, 2]))
+    """
     return _extreme("scatter_min", values, index, rows, True)
 
 
 def scatter_amax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
-    """The maxima of `scatter_max` without the winning rows, which saves most of the time and memory where no gradient is needed."""
+    """The maxima of `scatter_max` without the winning rows, which saves most of the time and memory where no gradient is needed.
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_amax(values, index, 2)
+        tensor([5., 2.])
+    """
     return _extreme_alone("scatter_amax", values, index, rows, False)
 
 
 def scatter_amin(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
-    """The minima of `scatter_min` without the winning rows. Otherwise as `scatter_amax`."""
+    """The minima of `scatter_min` without the winning rows. Otherwise as `scatter_amax`.
+
+    Example:
+        >>> values, index = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_amin(values, index, 2)
+        tensor([1., 2.])
+    """
     return _extreme_alone("scatter_amin", values, index, rows, True)
 
 
@@ -127,6 +166,11 @@ def scatter_softmax(values: Tensor, index: Tensor | ScatterPlan, rows: int | Non
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, and on the CPU an index outside [-1, rows).
+
+    Example:
+        >>> values, index = torch.tensor([3.0, 3.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_softmax(values, index, 2)
+        tensor([0.5000, 0.5000, 1.0000])
     """
     flat, plan = _prepare("scatter_softmax", values, index, rows)
     return torch.ops.geo3d.scatter_softmax(flat, *plan).view(values.shape)
@@ -145,6 +189,11 @@ def scatter_logsumexp(values: Tensor, index: Tensor | ScatterPlan, rows: int | N
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, and on the CPU an index outside [-1, rows).
+
+    Example:
+        >>> values, index = torch.tensor([0.0, 0.0, 2.0]), torch.tensor([0, 0, 1])
+        >>> scatter_logsumexp(values, index, 2)
+        tensor([0.6931, 2.0000])
     """
     flat, plan = _prepare("scatter_logsumexp", values, index, rows)
     return torch.ops.geo3d.scatter_logsumexp(flat, *plan).view(plan.rows, *values.shape[1:])

@@ -33,6 +33,11 @@ def set_attention(
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, on CUDA more than 256 slots in a set or heads of more than 128
             channels in float32 (256 in half precision), and on the CPU a row outside [0, V) or in several slots.
+
+    Example:
+        >>> x, sets = torch.rand(4, 16), torch.tensor([[0, 1], [2, 3]])
+        >>> set_attention(x, x, x, sets, torch.zeros(2, 2, dtype=torch.bool), heads=2).shape
+        torch.Size([4, 16])
     """
     query, key, value = _under_autocast(query, key, value)
     _check(query, key, value, sets, padding, heads)

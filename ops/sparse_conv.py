@@ -68,6 +68,11 @@ def submanifold_conv_plan(
     Raises:
         ValueError: shapes, dtypes or sizes that do not fit, and on the CPU coordinates outside the grid or twice. On CUDA neither
             is checked, because that would synchronise, and a voxel that is there twice has undefined neighbours.
+
+    Example:
+        >>> plan = submanifold_conv_plan(torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32), spatial_shape=(4, 4, 4))
+        >>> sparse_conv3d(torch.ones(2, 8), torch.ones(16, 3, 3, 3, 8), plan).shape
+        torch.Size([2, 16])
     """
     op = "submanifold_conv_plan"
     kernel, spread = triple(op, "kernel_size", kernel_size), triple(op, "dilation", dilation)
@@ -105,6 +110,12 @@ def sparse_conv_plan(
 
     Raises:
         ValueError: as `submanifold_conv_plan`, or a kernel that is larger than the padded grid.
+
+    Example:
+        >>> plan = sparse_conv_plan(torch.tensor([[0, 0, 0, 0], [0, 3, 3, 3]], dtype=torch.int32), (4, 4, 4), 2, stride=2)
+        >>> plan.coords
+        tensor([[0, 0, 0, 0],
+                [0, 1, 1, 1]], dtype=torch.int32)
     """
     op = "sparse_conv_plan"
     kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
@@ -139,6 +150,11 @@ def sparse_conv_transpose_plan(
 
     Raises:
         ValueError: as `sparse_conv_plan`.
+
+    Example:
+        >>> plan = sparse_conv_transpose_plan(torch.tensor([[0, 0, 0, 0]], dtype=torch.int32), (2, 2, 2), 2, stride=2)
+        >>> len(plan.coords)
+        8
     """
     op = "sparse_conv_transpose_plan"
     kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
@@ -172,6 +188,12 @@ def sparse_conv3d(features: Features, weight: Tensor, plan: ConvPlan, bias: Tens
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit.
+
+    Example:
+        >>> plan = submanifold_conv_plan(torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32), spatial_shape=(4, 4, 4))
+        >>> sparse_conv3d(torch.ones(2, 1), torch.ones(1, 3, 3, 3, 1), plan)
+        tensor([[2.],
+                [2.]])
     """
     if isinstance(features, SparseTensor):
         result = sparse_conv3d(features.features, weight, plan, bias)

@@ -71,6 +71,12 @@ def voxelize(
     Raises:
         ValueError: shapes, dtypes or numbers that do not fit, a range that is no multiple of the voxel size, and on the CPU a
             batch index outside [0, batch_size).
+
+    Example:
+        >>> points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [1.5, 0.1, 0.1]])
+        >>> voxelize(points, (1, 1, 1), (0, 0, 0, 2, 2, 2)).coords
+        tensor([[0, 0, 0, 0],
+                [0, 0, 0, 1]], dtype=torch.int32)
     """
     arguments = _arguments("voxelize", points, voxel_size, point_range, batch_index, batch_size, allow_partial)
     return Voxels(*torch.ops.geo3d.voxelize(*arguments))
@@ -107,6 +113,12 @@ def voxelize_hard(
 
     Raises:
         ValueError: as `voxelize`, limits below 1, and on the CPU a batch index that is not sorted.
+
+    Example:
+        >>> points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [1.5, 0.1, 0.1]])
+        >>> voxelize_hard(points, (1, 1, 1), (0, 0, 0, 2, 2, 2), max_points=2, max_voxels=10).point_indices
+        tensor([[ 0,  1],
+                [ 2, -1]])
     """
     if max_points < 1 or max_voxels < 1:
         raise ValueError(f"voxelize_hard: max_points and max_voxels must be positive, got {max_points} and {max_voxels}")
@@ -131,6 +143,12 @@ def voxel_features(values: Tensor, voxels: Voxels, reduce: Literal["mean", "max"
 
     Raises:
         ValueError: shapes or dtypes that do not fit, or another reduction.
+
+    Example:
+        >>> points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [1.5, 0.1, 0.1]])
+        >>> voxel_features(points, voxelize(points, (1, 1, 1), (0, 0, 0, 2, 2, 2)))
+        tensor([[0.2000, 0.1000, 0.1000],
+                [1.5000, 0.1000, 0.1000]])
     """
     if reduce not in ("mean", "max", "sum"):
         raise ValueError(f"voxel_features: reduce must be 'mean', 'max' or 'sum', got {reduce!r}")
@@ -153,6 +171,11 @@ def grid_shape(
 
     Raises:
         ValueError: numbers that do not fit, or a range that is no multiple of the voxel size.
+
+    Example:
+        >>> point_range = (0, -40, -3, 70.4, 40, 1)
+        >>> grid_shape((0.1, 0.1, 4), point_range)
+        (704, 800, 1)
     """
     if len(voxel_size) != 3 or not all(0 < size < math.inf for size in voxel_size):
         raise ValueError(f"{op}: voxel_size must be 3 positive numbers (x, y, z), got {list(voxel_size)}")

@@ -31,6 +31,12 @@ def window_partition(
 
     Raises:
         ValueError: shapes, dtypes or sizes that do not fit, and on the CPU a voxel outside the grid.
+
+    Example:
+        >>> coords = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 5]], dtype=torch.int32)
+        >>> window_partition(coords, sparse_shape=(8, 8, 1), window_shape=(4, 4, 1))
+        (tensor([0, 6]), tensor([[0, 0, 0],
+                [0, 0, 1]], dtype=torch.int32))
     """
     op = "window_partition"
     _check_coords(op, coords)
@@ -62,6 +68,11 @@ def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequenc
 
     Raises:
         ValueError: shapes, dtypes or sizes that do not fit, and on the CPU a place outside the window or a negative index.
+
+    Example:
+        >>> in_window = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0]], dtype=torch.int32)
+        >>> set_partition(torch.zeros(3, dtype=torch.int64), in_window, window_shape=(4, 4, 1), set_size=3)[0].tolist()
+        [[[0, 1, 2]], [[0, 2, 1]]]
     """
     op = "set_partition"
     count = len(window_index)
@@ -89,6 +100,12 @@ def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Seque
 
     Raises:
         ValueError: shapes, dtypes or sizes that do not fit, and on the CPU a voxel outside the grid.
+
+    Example:
+        >>> coords = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]], dtype=torch.int32)
+        >>> pooling_partition(coords, stride=(2, 1, 1), sparse_shape=(4, 1, 1))
+        (tensor([[0, 0, 0, 0],
+                [0, 0, 0, 1]], dtype=torch.int32), tensor([0, 0, 1]), tensor([0, 1, 0]))
     """
     op = "pooling_partition"
     _check_coords(op, coords)

@@ -33,7 +33,7 @@ class GatheredSetAttention(nn.Module):
         self.scale = (channels // attention.heads) ** -0.5
 
     def forward(self, features: Tensor, position: Tensor, rows: Tensor, padding: Tensor) -> Tensor:
-        """As `SetAttention.forward`; every row must be in a set."""
+        """features, position [V, C], rows [S, T], padding [S, T] bool -> [V, C]; every row must be in a set."""
         placed = F.embedding(rows, self.placed_projection(features + position))  # [S, T, 2 C]
         query, key = (self._heads(x) for x in placed.chunk(2, 2))
         value = self._heads(F.embedding(rows, self.value_projection(features)))  # [S, heads, T, C / heads]

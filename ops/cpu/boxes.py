@@ -17,7 +17,10 @@ MAX_CELLS_PER_AXIS = 256
 
 
 def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
-    """As `geo3d.ops.reference.boxes.box_iou`; writes zeros and then visits, for each row, the columns near in x."""
+    """a [N, 7], b [M, 7] -> [N, M].
+
+    Writes zeros and then visits, for each row, the columns near in x.
+    """
     iou = torch.zeros((len(a), len(b)), dtype=torch.float64 if a.dtype == torch.float64 else torch.float32)
     if iou.numel() == 0:
         return iou
@@ -28,7 +31,9 @@ def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
 
 
 def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
-    """As `geo3d.ops.reference.boxes.nms_rotated`; one thread a group, each kept box looks for worse ones near in y and x.
+    """boxes [N, 7] and group [N], sorted by group and then from the best -> [N] bool, True where the box is kept.
+
+    One thread a group, each kept box looks for worse ones near in y and x.
 
     Centres lie in bands of y as high as the highest footprint, so neighbours are in three bands or so, sorted by x in each.
     """
@@ -54,7 +59,10 @@ def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor, point_batch: Tensor, box_batch: Tensor) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.boxes.points_in_boxes`; a grid lists the boxes over each cell."""
+    """points [N, 3], boxes [M, 7], batch entries [N], [M] -> first box of each point [N] or -1, number of points in each box [M].
+
+    A grid lists the boxes over each cell.
+    """
     first = torch.full((len(points),), -1, dtype=torch.int64)
     if len(points) == 0 or len(boxes) == 0:
         return first, torch.zeros(len(boxes), dtype=torch.int64)

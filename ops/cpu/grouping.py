@@ -10,7 +10,7 @@ from geo3d.ops.cpu.segments import counting_sort, segment_sum
 
 
 def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.grouping.gather_rows`."""
+    """values [R, C], rows [M] int64 (-1: zeros) -> [M, C]."""
     if len(values) == 0 or not len(rows):
         return values.new_zeros(len(rows), values.shape[1])
     none = rows < 0
@@ -21,7 +21,10 @@ def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
 
 
 def add_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:
-    """As `geo3d.ops.reference.grouping.add_rows`; each thread owns a range of output rows, and adds in the order of the input."""
+    """values [M, C] summed into [count, C] at rows [M] (-1: dropped).
+
+    Each thread owns a range of output rows, and adds in the order of the input.
+    """
     order, offsets, bad = counting_sort(rows.numpy(), count)
     if bad >= 0:
         raise ValueError(f"add_rows: rows must be in [-1, {count}), got {int(rows[bad])} at {bad}")

@@ -12,7 +12,7 @@ from geo3d.ops.cpu.threads import run_ranges
 
 
 def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.interpolation.weighted_rows`."""
+    """values [R, C], rows [Q, k] int64 (-1: none), weights [Q, k] -> [Q, C], the weighted sum of the k rows of each query."""
     source = _computed(values)
     sums = empty((len(rows), values.shape[1]), source.dtype)
     grain = max(1, 20_000 // max(values.shape[1] * rows.shape[1], 1))
@@ -23,7 +23,10 @@ def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def add_weighted_rows(values: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
-    """As `geo3d.ops.reference.interpolation.add_weighted_rows`; a thread owns a range of output rows and adds in the order of the input."""
+    """The transpose: weights[q, j] * values[q], values [Q, C], summed into row rows[q, j] of [count, C].
+
+    A thread owns a range of output rows and adds in the order of the input.
+    """
     source = _computed(values)
     sums = torch.zeros((count, values.shape[1]), dtype=source.dtype)
     if count and rows.numel():

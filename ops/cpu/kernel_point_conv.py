@@ -25,7 +25,11 @@ GRAIN = 64  # fewest rows that are worth a thread
 def kernel_point_conv(
     features: Tensor, points: Tensor, centers: Tensor, indices: Tensor, kernel_points: Tensor, sigma: float, weight: Tensor
 ) -> Tensor:
-    """As `geo3d.ops.reference.kernel_point_conv.kernel_point_conv`; all tensors are contiguous, indices int64, nothing is float64."""
+    """features [B, A, N, C], points [B, N, 3], centers [B, M, 3], indices [B, M, n] (-1: none), kernel_points [A, K, 3],
+    weight [O, K, C] -> [B, A, M, O].
+
+    All tensors are contiguous, indices int64, nothing is float64.
+    """
     values = full_precision(features)
     mixed = torch.zeros(*features.shape[:2], centers.shape[1], len(weight))
     channels, mixing = _padded(values.shape[3]), _padded_weight(weight).flatten(1).T

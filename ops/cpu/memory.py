@@ -13,7 +13,7 @@ LARGE = 4 * 2**20  # bytes from which numpy asks for huge pages
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """As `torch.empty`, for results that are written once.
+    """A tensor without set values, like `torch.empty`, for results that are written once.
 
     Memory that is fresh from the system costs a page fault for every 4 KiB, which takes several times as long as filling it. numpy asks
     for pages of 2 MiB (`madvise`, on Linux), and torch does not.

@@ -20,7 +20,9 @@ CACHED = 20_000  # points that stay in the second cache, so that queries may com
 def knn(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.neighbors.knn`."""
+    """query [Q, 3], points [R, 3], cloud b in rows *begin[b]..*end[b] -> rows [Q, k] (-1: none) and squared distances [Q,
+    k].
+    """
     rows, distances = empty((len(query), k), torch.int64), empty((len(query), k), query.dtype)
     is_packed = query.dtype == torch.float32 and len(points) < MAX_ROWS
     if not is_packed or not len(points) or int((query_end - query_begin).sum()) < len(query):
@@ -45,7 +47,7 @@ def knn(
 def ball_query(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.neighbors.ball_query`."""
+    """query [Q, 3], points [R, 3], limit [1] squared radius -> the k lowest rows closer than it [Q, k] (-1: none), their number [Q]."""
     rows = empty((len(query), k), torch.int64).fill_(-1)
     counts = torch.zeros(len(query), dtype=torch.int64)
     if len(query) and len(points):

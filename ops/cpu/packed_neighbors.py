@@ -18,7 +18,7 @@ SHIFT = np.int64(32)
 
 @njit(nogil=True, cache=True)
 def knn_packed(query, order, query_begin, query_end, x, y, z, rows, boxes, spans, root, depth, found, distances, first, last):
-    """As `_knn` of `geo3d.ops.cpu.neighbors`: depth-first search, the nearer child first; the k lowest keys so far cut the rest."""
+    """Neighbors by depth-first search, the nearer child first; distance and row are one key, the k lowest keys so far cut the rest."""
     k = found.shape[1]
     squared = np.empty(BLOCK, np.float32)
     bits = squared.view(np.int32)

@@ -17,7 +17,9 @@ FEWEST = 512  # points from which on boxes pay
 def farthest_point_sample(
     points: Tensor, begin: Tensor, end: Tensor, start: Tensor, num_samples: int, cuda_ties: bool
 ) -> Tensor:
-    """As `geo3d.ops.reference.sampling.farthest_point_sample`; one thread a cloud.
+    """points [R, 3], cloud b in rows begin[b]..end[b], start [B] -> [B, num_samples] indices within each cloud.
+
+    One thread a cloud.
 
     The points lie in the leaves of a k-d tree with their distance to the nearest pick. A pick changes only the leaves whose box is closer to
     it than their farthest point is to the picks before (the idea of QuickFPS, Han et al., IEEE TCAD 2023), so the others are not read.

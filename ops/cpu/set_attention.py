@@ -18,7 +18,10 @@ FAST = {"contract", "reassoc", "nsz"}
 
 
 def set_attention(query: Tensor, key: Tensor, value: Tensor, sets: Tensor, padding: Tensor, heads: int, scale: float) -> Tensor:
-    """As `geo3d.ops.reference.set_attention.set_attention`; sets are contiguous int64, nothing is float64."""
+    """query, key, value [V, C], sets [S, T] rows, padding [S, T] bool -> [V, C], zero for rows in no set.
+
+    Sets are contiguous int64, nothing is float64.
+    """
     _check_rows(sets[~padding], len(query))
     mixed = np.zeros(query.shape, np.float32)
     _run(_forward, (query, key, value), sets, padding, heads, scale, mixed)

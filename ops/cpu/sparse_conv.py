@@ -32,7 +32,7 @@ def sparse_conv_cells(
     shift: Sequence[int],
     step: Sequence[int],
 ) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_cells`."""
+    """Coordinates [M, 4] of the outputs that meet an input of coords [N, 4], ascending by (batch, x, y, z)."""
     rows = coords.numpy()
     parts = _cell_parts(rows, np.arange(len(rows)), *_arrays(out_shape, kernel, up, down, shift, step))
     cells = np.sort(_cells_met(parts, np.array(kernel)))
@@ -49,7 +49,7 @@ def sparse_conv_tables(
     shift: Sequence[int],
     step: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_tables`."""
+    """sources [K, M] and targets [K, N] int32: the input row of each output row, and the other way round, or -1."""
     size = kernel[0] * kernel[1] * kernel[2]
     sources, targets = np.full((size, len(out_coords)), -1, np.int32), np.full((size, len(coords)), -1, np.int32)
     # an input and an output that meet through a kernel cell meet the other way round through the opposite one
@@ -67,7 +67,10 @@ def sparse_conv_tables(
 
 
 def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32, or float64."""
+    """features [N, C], weight [K, C, D], bias [D] -> [M, D].
+
+    Sums in float32, or float64.
+    """
     values, rows, channels = full_precision(features), sources.shape[1], weight.shape[2]
     panels = _panels(weight.to(values.dtype).numpy())
     # what fills up a tile goes to the last row
@@ -85,7 +88,10 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
 
 
 def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_weight_grad`; sums in float32, or float64."""
+    """Gradient [K, C, D] of the weights for the gradient [M, D] of the result.
+
+    Sums in float32, or float64.
+    """
     values, grads = full_precision(features), full_precision(grad)
     size, inputs, outputs = len(sources), values.shape[1], grads.shape[1]
     columns = tile_columns(values.itemsize)

@@ -19,7 +19,7 @@ DIGIT = 12  # most bits in a digit of the sort: a histogram of 2**12 counters st
 def voxelize(
     points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int], batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.voxelize.voxelize`."""
+    """points [N, 3 + F] float32, batch [N] or [0] for one cloud -> coords [M, 4], point_to_voxel [N], counts [M]."""
     voxels, order, offsets = _sorted_points(points, batch, voxel_size, range_min, grid, batch_size)
     coords = torch.empty((len(offsets) - 1, 4), dtype=torch.int32)
     voxel_of_point = torch.full((len(points),), -1, dtype=torch.int64)
@@ -37,7 +37,7 @@ def voxelize_hard(
     max_points: int,
     max_voxels: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.voxelize.voxelize_hard`."""
+    """points [N, 3 + F] float32, sorted batch [N] or [0] -> point_indices [M, max_points], coords [M, 4], counts [M]."""
     voxels, order, offsets = _sorted_points(points, batch, voxel_size, range_min, grid, batch_size)
     chosen = _first_come(voxels, order, offsets, len(points), math.prod(grid), max_voxels)
     indices = empty((len(chosen), max_points), torch.int64)

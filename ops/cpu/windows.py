@@ -15,7 +15,10 @@ from geo3d.ops.cpu.threads import run_ranges
 def window_partition(
     coords: Tensor, sparse_shape: Sequence[int], window_shape: Sequence[int], shift: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.windows.window_partition`; tables per axis stand in for divisions."""
+    """coords [V, 4] -> window of each voxel [V] int64 and its place (z, y, x) in the window [V, 3] in the dtype of coords.
+
+    Tables per axis stand in for divisions.
+    """
     quotients, remainders = _tables(sparse_shape, window_shape, shift)
     windows = np.array([-(-size // window) + 1 for size, window in zip(sparse_shape, window_shape, strict=True)])
     index, in_window = torch.empty(len(coords), dtype=torch.int64), torch.empty((len(coords), 3), dtype=coords.dtype)
@@ -27,7 +30,10 @@ def window_partition(
 
 
 def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.windows.set_partition`; voxels are counted into windows, then each window sorts its own."""
+    """window_index [V], in_window [V, 3] -> rows [2, S, T] int64 and padding [2, S, T] bool, y-major and x-major.
+
+    Voxels are counted into windows, then each window sorts its own.
+    """
     count = len(window_index)
     low, high = (int(bound) for bound in torch.aminmax(window_index)) if count else (0, -1)
     if low < 0:
@@ -55,7 +61,10 @@ def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequenc
 
 
 def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.windows.pooling_partition`; the rank of a cell is the number of bits set before its own."""
+    """coords [V, 4] -> pooled coords [P, 4], cell of each voxel [V] and its slot in the cell [V].
+
+    The rank of a cell is the number of bits set before its own.
+    """
     count = len(coords)
     quotients, remainders = _tables(sparse_shape, stride, (0, 0, 0))
     cells = np.array([-(-size // step) for size, step in zip(sparse_shape, stride, strict=True)])

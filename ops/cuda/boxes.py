@@ -16,7 +16,7 @@ WORD = 32  # boxes in a word of the bit mask
 
 @on_device_of_tensors
 def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
-    """As `geo3d.ops.reference.boxes.box_iou`."""
+    """a [N, 7], b [M, 7] -> [N, M]."""
     iou = torch.empty((len(a), len(b)), dtype=torch.float64 if a.dtype == torch.float64 else torch.float32, device=a.device)
     if iou.numel() == 0:
         return iou
@@ -28,7 +28,9 @@ def box_iou(a: Tensor, b: Tensor, volume: bool) -> Tensor:
 
 @on_device_of_tensors
 def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
-    """As `geo3d.ops.reference.boxes.nms_rotated`: chunk by chunk from the best, so memory does not grow with N squared.
+    """boxes [N, 7] and group [N], sorted by group and then from the best -> [N] bool, True where the box is kept.
+
+    Chunk by chunk from the best, so memory does not grow with N squared.
 
     A round finds who would suppress whom inside the chunk, goes through the chunk in order, and removes what the boxes that
     stay overlap in later chunks.
@@ -57,7 +59,10 @@ def nms_rotated(boxes: Tensor, group: Tensor, threshold: float) -> Tensor:
 
 @on_device_of_tensors
 def points_in_boxes(points: Tensor, boxes: Tensor, point_batch: Tensor, box_batch: Tensor) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.boxes.points_in_boxes`; counts are sums of integers, so their order does not matter."""
+    """points [N, 3], boxes [M, 7], batch entries [N], [M] -> first box of each point [N] or -1, number of points in each box [M].
+
+    Counts are sums of integers, so their order does not matter.
+    """
     first = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
     counts = torch.zeros(len(boxes), dtype=torch.int64, device=points.device)
     if len(points) and len(boxes):

@@ -13,7 +13,7 @@ from geo3d.ops.cuda.segments import segment_sum
 
 @on_device_of_tensors
 def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.grouping.gather_rows`."""
+    """values [R, C], rows [M] int64 (-1: zeros) -> [M, C]."""
     channels = values.shape[1]
     gathered = values.new_empty((len(rows), channels))
     if gathered.numel() == 0:
@@ -26,7 +26,10 @@ def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
 
 @on_device_of_tensors
 def add_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:
-    """As `geo3d.ops.reference.grouping.add_rows`; sorted first, so that the sums do not depend on the schedule."""
+    """values [M, C] summed into [count, C] at rows [M] (-1: dropped).
+
+    Sorted first, so that the sums do not depend on the schedule.
+    """
     channels = values.shape[1]
     if values.numel() == 0 or count == 0:
         return values.new_zeros((count, channels))

@@ -13,7 +13,7 @@ from geo3d.ops.cuda.segments import segment_sum
 
 @on_device_of_tensors
 def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.interpolation.weighted_rows`."""
+    """values [R, C], rows [Q, k] int64 (-1: none), weights [Q, k] -> [Q, C], the weighted sum of the k rows of each query."""
     channels = values.shape[1]
     sums = values.new_empty((len(rows), channels))
     if sums.numel():
@@ -28,7 +28,10 @@ def weighted_rows(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
 
 @on_device_of_tensors
 def add_weighted_rows(values: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
-    """As `geo3d.ops.reference.interpolation.add_weighted_rows`; sorted first, so that the sums do not depend on the schedule."""
+    """The transpose: weights[q, j] * values[q], values [Q, C], summed into row rows[q, j] of [count, C].
+
+    Sorted first, so that the sums do not depend on the schedule.
+    """
     channels = values.shape[1]
     if values.numel() == 0 or count == 0 or rows.numel() == 0:
         return values.new_zeros((count, channels))

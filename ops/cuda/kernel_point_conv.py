@@ -22,7 +22,11 @@ CHUNK = 256 * 2**20  # bytes of sums at a time
 def kernel_point_conv(
     features: Tensor, points: Tensor, centers: Tensor, indices: Tensor, kernel_points: Tensor, sigma: float, weight: Tensor
 ) -> Tensor:
-    """As `geo3d.ops.reference.kernel_point_conv.kernel_point_conv`; all tensors are contiguous, indices int64, nothing is float64."""
+    """features [B, A, N, C], points [B, N, 3], centers [B, M, 3], indices [B, M, n] (-1: none), kernel_points [A, K, 3],
+    weight [O, K, C] -> [B, A, M, O].
+
+    All tensors are contiguous, indices int64, nothing is float64.
+    """
     values, mixing = features.float(), weight.float().flatten(1).T
     mixed = values.new_empty((*features.shape[:2], centers.shape[1], len(weight)))
     for entry, anchors in _chunks(features, centers, kernel_points, features.shape[3]):

@@ -25,7 +25,11 @@ MAX_NEIGHBORS = 1024  # of which a program keeps track
 def knn(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.neighbors.knn`; float64, for checks, goes through all points once for each neighbour."""
+    """query [Q, 3], points [R, 3], cloud b in rows *begin[b]..*end[b] -> rows [Q, k] (-1: none) and squared
+    distances [Q, k].
+
+    Float64, for checks, goes through all points once for each neighbour.
+    """
     rows = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     distances = torch.full((len(query), k), float("inf"), dtype=query.dtype, device=query.device)
     if len(query) == 0 or len(begin) == 0:
@@ -45,7 +49,7 @@ def knn(
 def ball_query(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.neighbors.ball_query`."""
+    """query [Q, 3], points [R, 3], limit [1] squared radius -> the k lowest rows closer than it [Q, k] (-1: none), their number [Q]."""
     rows = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     counts = torch.zeros(len(query), dtype=torch.int64, device=query.device)
     if len(query) == 0 or len(begin) == 0:

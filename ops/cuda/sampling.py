@@ -18,7 +18,7 @@ NO_INDEX = tl.constexpr(0x7FFFFFFFFFFFFFFF)
 def farthest_point_sample(
     points: Tensor, begin: Tensor, end: Tensor, start: Tensor, num_samples: int, cuda_ties: bool
 ) -> Tensor:
-    """As `geo3d.ops.reference.sampling.farthest_point_sample`."""
+    """points [R, 3], cloud b in rows begin[b]..end[b], start [B] -> [B, num_samples] indices within each cloud."""
     clouds = len(begin)
     picks = torch.full((clouds, num_samples), -1, dtype=torch.int64, device=points.device)
     if clouds == 0 or num_samples == 0 or len(points) == 0:

@@ -15,7 +15,7 @@ KEYS = (torch.int16, torch.int32)  # a sort passes over the bits of a key
 
 @on_device_of_tensors
 def scatter_plan(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.cpu.scatter.scatter_plan`, without a check of the range."""
+    """Order [N] of the inputs by output row, and the offsets [rows + 1] of each output row in it; the range is not checked."""
     dtype = next((dtype for dtype in KEYS if rows <= torch.iinfo(dtype).max), torch.int64)
     keys, order = torch.where(index < 0, rows, index).to(dtype).sort(stable=True)
     return order, torch.searchsorted(keys, torch.arange(rows + 1, device=index.device, dtype=dtype))
@@ -23,30 +23,30 @@ def scatter_plan(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 @on_device_of_tensors
 def scatter_sum(values: Tensor, order: Tensor, offsets: Tensor, mean: bool) -> Tensor:
-    """As `geo3d.ops.cpu.segments.segment_sum`."""
+    """Sum or mean of values[order[offsets[r]:offsets[r + 1]]] for each r."""
     return segment_sum(values, order, offsets, mean)
 
 
 @on_device_of_tensors
 def scatter_max(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.cpu.scatter.scatter_max`."""
+    """Largest (smallest) value and its input row [M, C]."""
     return segment_max(values, order, offsets, minimum, True)
 
 
 @on_device_of_tensors
 def scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
-    """As `geo3d.ops.cpu.scatter.scatter_amax`."""
+    """Largest (smallest) value [M, C] alone."""
     return segment_max(values, order, offsets, minimum, False)[0]
 
 
 def scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
-    """As `geo3d.ops.cpu.scatter.scatter_select`."""
+    """[count, C] zeros with values [M, C] written at the rows winner [M, C]; those with row `count` are dropped."""
     return values.new_zeros((count + 1, values.shape[1])).scatter_(0, winner, values)[:count]
 
 
 @on_device_of_tensors
 def scatter_logsumexp(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-    """As `geo3d.ops.cpu.scatter.scatter_logsumexp`."""
+    """log(sum(exp(values))) [M, C]."""
     # infinities are left to the logarithm
     shift = scatter_amax(values, order, offsets, False).nan_to_num(nan=torch.nan, posinf=0.0, neginf=0.0)
     return segment_exponential_sum(values, order, offsets, shift, True)
@@ -54,7 +54,7 @@ def scatter_logsumexp(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
 
 @on_device_of_tensors
 def scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-    """As `geo3d.ops.cpu.scatter.scatter_softmax`."""
+    """Softmax [N, C] among the rows of each output row."""
     result = torch.empty_like(values)
     if result.numel() and len(offsets) > 1:
         top = scatter_amax(values, order, offsets, False)

@@ -22,8 +22,10 @@ PRODUCT_DTYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bf
 
 @on_device_of_tensors
 def set_attention(query: Tensor, key: Tensor, value: Tensor, sets: Tensor, padding: Tensor, heads: int, scale: float) -> Tensor:
-    """As `geo3d.ops.reference.set_attention.set_attention`; all tensors are contiguous, sets int64,
-    nothing is float64."""
+    """query, key, value [V, C], sets [S, T] rows, padding [S, T] bool -> [V, C], zero for rows in no set.
+
+    All tensors are contiguous, sets int64, nothing is float64.
+    """
     mixed = torch.zeros_like(value)  # rows in no set stay zero
     _launch(_forward_kernel, (query, key, value), sets, padding, heads, scale, mixed)
     return mixed

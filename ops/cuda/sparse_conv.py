@@ -21,7 +21,7 @@ PROGRAMS = 512  # that fill a GPU: the rows of a weight gradient are cut into pa
 def sparse_conv_cells(
     coords: Tensor, out_shape: list[int], kernel: list[int], up: list[int], down: list[int], shift: list[int], step: list[int]
 ) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_cells`, with one wait for the host."""
+    """Coordinates [M, 4] of the outputs that meet an input of coords [N, 4], ascending by (batch, x, y, z); waits for the host once."""
     met = reference.cells_met(coords, out_shape, kernel, up, down, shift, step).flatten()
     cells, _, _ = distinct(met, torch.iinfo(torch.int64).max)
     return reference.coords_of(cells, out_shape).to(coords.dtype)
@@ -38,7 +38,7 @@ def sparse_conv_tables(
     shift: list[int],
     step: list[int],
 ) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_tables`."""
+    """sources [K, M] and targets [K, N] int32: the input row of each output row, and the other way round, or -1."""
     size, rows, out_rows = prod(kernel), len(coords), len(out_coords)
     sources = torch.full((size, out_rows), -1, dtype=torch.int32, device=coords.device)
     targets = torch.full((size, rows), -1, dtype=torch.int32, device=coords.device)
@@ -56,7 +56,10 @@ def sparse_conv_tables(
 
 @on_device_of_tensors
 def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv`; sums in float32. Float64 is left to torch."""
+    """features [N, C], weight [K, C, D], bias [D] -> [M, D].
+
+    Sums in float32. Float64 is left to torch.
+    """
     if features.dtype == torch.float64:
         return reference.sparse_conv(features, weight, bias, sources)
     size, channels, out_channels = weight.shape
@@ -73,7 +76,10 @@ def sparse_conv(features: Tensor, weight: Tensor, bias: Tensor | None, sources: 
 
 @on_device_of_tensors
 def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> Tensor:
-    """As `geo3d.ops.reference.sparse_conv.sparse_conv_weight_grad`; sums in float32. Float64 is left to torch."""
+    """Gradient [K, C, D] of the weights for the gradient [M, D] of the result.
+
+    Sums in float32. Float64 is left to torch.
+    """
     if features.dtype == torch.float64:
         return reference.sparse_conv_weight_grad(features, grad, sources)
     size, rows = sources.shape

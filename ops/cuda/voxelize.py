@@ -18,7 +18,7 @@ from geo3d.ops.reference.voxelize import coords_of_keys, hard_voxels_of_keys
 def voxelize(
     points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int], batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.voxelize.voxelize`."""
+    """points [N, 3 + F] float32, batch [N] or [0] for one cloud -> coords [M, 4], point_to_voxel [N], counts [M]."""
     keys = keys_of_points(points, batch, voxel_size, range_min, grid)
     voxels, point_to_voxel, counts = distinct(keys, batch_size * prod(grid))
     return coords_of_keys(voxels, grid), point_to_voxel, counts
@@ -35,13 +35,13 @@ def voxelize_hard(
     max_points: int,
     max_voxels: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.voxelize.voxelize_hard`."""
+    """points [N, 3 + F] float32, sorted batch [N] or [0] -> point_indices [M, max_points], coords [M, 4], counts [M]."""
     return hard_voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid, max_points, max_voxels)
 
 
 @on_device_of_tensors
 def keys_of_points(points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int]) -> Tensor:
-    """As `geo3d.ops.reference.voxelize.keys_of_points`."""
+    """[N] int64, the rank of each point's cell among all cells by batch, x, y, z; -1 outside the grid."""
     keys = torch.empty(len(points), dtype=torch.int64, device=points.device)
     if len(points):
         blocks = (triton.cdiv(len(points), 512),)

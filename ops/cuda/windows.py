@@ -16,7 +16,7 @@ __all__ = ["pooling_partition", "set_partition", "window_partition"]
 
 @on_device_of_tensors
 def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """As `geo3d.ops.reference.windows.pooling_partition`."""
+    """coords [V, 4] -> pooled coords [P, 4], cell of each voxel [V] and its slot in the cell [V]."""
     key, slot = cells_of_pooling(coords, stride, sparse_shape)
     cells, cell, _ = distinct(key, torch.iinfo(torch.int64).max)
     return pooled_coords(cells, stride, sparse_shape).to(coords.dtype), cell, slot
@@ -24,7 +24,9 @@ def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Seque
 
 @on_device_of_tensors
 def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> tuple[Tensor, Tensor]:
-    """As `geo3d.ops.reference.windows.set_partition`, all windows at once.
+    """window_index [V], in_window [V, 3] -> rows [2, S, T] int64 and padding [2, S, T] bool, y-major and x-major.
+
+    Sorts all windows at once.
 
     Per window tables have V rows, the most windows that V voxels can be in, so that their number need not be known.
     """

@@ -25,7 +25,7 @@ def knn(
 def ball_query(
     query: Tensor, points: Tensor, query_begin: Tensor, query_end: Tensor, begin: Tensor, end: Tensor, limit: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Like `knn`; limit [1] squared radius -> the k lowest rows closer than it [Q, k] (-1: none) and their number [Q]."""
+    """query [Q, 3], points [R, 3], limit [1] squared radius -> the k lowest rows closer than it [Q, k] (-1: none), their number [Q]."""
     rows = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     for b in range(len(begin)):
         asked = slice(query_begin[b], query_end[b])

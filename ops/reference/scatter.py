@@ -34,7 +34,7 @@ def scatter_max(values: Tensor, index: Tensor, rows: int) -> tuple[Tensor, Tenso
 
 
 def scatter_min(values: Tensor, index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """As `scatter_max`, of the smallest values."""
+    """Smallest values [rows, C] (zero where none) and the first input row that has them [rows, C] (N where none)."""
     best, winner = scatter_max(-values, index, rows)
     return torch.where(winner < len(values), -best, 0), winner
 

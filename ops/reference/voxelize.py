@@ -23,7 +23,7 @@ def voxelize_hard(
     max_points: int,
     max_voxels: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `voxelize`, with sorted `batch` -> point_indices [M, max_points], coords [M, 4], counts [M]."""
+    """points [N, 3 + F] float32, sorted batch [N] or [0] -> point_indices [M, max_points], coords [M, 4], counts [M]."""
     return hard_voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid, max_points, max_voxels)
 
 
