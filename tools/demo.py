@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from geo3d.heap import keep_heap
 from geo3d.tools import predict
 from geo3d.tools.errors import run_tool
 
@@ -63,4 +64,5 @@ def _write_shapes(out: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    keep_heap()
     sys.exit(main())

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from geo3d.heap import keep_heap
 from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
 
 
@@ -57,4 +58,5 @@ def _test(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_heap()
     sys.exit(main())

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from geo3d.heap import keep_heap
 from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
 
 if TYPE_CHECKING:
@@ -119,4 +120,5 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float], start
 
 
 if __name__ == "__main__":
+    keep_heap()
     sys.exit(main())

@@ -86,6 +86,7 @@ class ReJSHand(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
         self.backbone = Backbone(backbone, pretrained, drop_path, last_stage)
         self.keypoints = nn.Linear(self.backbone.channels, 2 * num_joints)
+        nn.init.constant_(self.keypoints.bias, 0.5)  # a training starts with all keypoints at the middle of the crop
         self.mesh_head = MeshHead(
             self.backbone.channels,
             num_vertices,
