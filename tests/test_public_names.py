@@ -35,6 +35,7 @@ NAMES = {
         "FG3D",
         "FG3DDataset",
         "FreiHand",
+        "GeneratedBodies",
         "GeneratedHands",
         "GeneratedRenders",
         "GeneratedShapes",

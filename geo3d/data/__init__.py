@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from geo3d.data.files.geometry import Geometry, read_geometry
-    from geo3d.data.generated import GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
+    from geo3d.data.generated import GeneratedBodies, GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
     from geo3d.data.hands.modules import FreiHand
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
@@ -42,6 +42,7 @@ __all__ = [
     "ClassificationSample",
     "FG3DDataset",
     "FreiHand",
+    "GeneratedBodies",
     "GeneratedHands",
     "GeneratedRenders",
     "GeneratedShapes",
@@ -84,7 +85,7 @@ _MODULES = {
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "lidar.sweeps": ("CameraView", "LidarSample", "read_sweep"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),
-    "generated": ("GeneratedHands", "GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
+    "generated": ("GeneratedBodies", "GeneratedHands", "GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
     "images.modules": ("Pix3D", "ShapeNetR2N2"),
     "images.pix3d": ("Pix3DDataset",),
     "images.preprocessing": ("prepare_views",),

@@ -6,13 +6,49 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from geo3d.data.cache import cache_folder
 
 GENERATED = "generated"  # the value of `root` that asks for generated data
+
+
+class Generated(Protocol):
+    """A description of data to generate; the same description gives the same files."""
+
+    def folder_name(self) -> str:
+        """Name of the folder in the cache, another one for other files."""
+        ...
+
+    def write(self, out: Path) -> None:
+        """Write the data into an empty folder."""
+        ...
+
+
+def resolve_root(name: str, root: str, generate: Generated | None, default: Generated, subfolder: str = "") -> Path:
+    """The folder of the data: `root`, or for "generated" one in the cache folder, which is written when it is not there.
+
+    Args:
+        name: of the caller, for its messages.
+        root: a folder, or "generated".
+        generate: what to generate; only with root "generated".
+        default: what to generate where `generate` is None.
+        subfolder: of the generated data, with the format that is wanted.
+
+    Raises:
+        ValueError: `generate` beside a folder.
+        FileNotFoundError: no such folder.
+    """
+    if root != GENERATED:
+        if generate is not None:
+            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
+        return Path(root)
+    wanted = default if generate is None else generate
+    return _made_once(cache_folder() / GENERATED / wanted.folder_name(), wanted) / subfolder
 
 
 @dataclass(frozen=True)
@@ -29,6 +65,16 @@ class GeneratedShapes:
     seed: int = 0
     num_points: int = 2048
 
+    def folder_name(self) -> str:
+        from geo3d.data.synthetic.shapes.generate import VERSION
+
+        return f"shapes-v{VERSION}-{self.size}-{self.seed}-{self.num_points}"
+
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.shapes.generate import write_shapes
+
+        write_shapes(out, self.size, self.seed, num_points=self.num_points)
+
 
 @dataclass(frozen=True)
 class GeneratedStreets:
@@ -41,6 +87,16 @@ class GeneratedStreets:
 
     size: int = 500
     seed: int = 0
+
+    def folder_name(self) -> str:
+        from geo3d.data.synthetic.streets.generate import VERSION
+
+        return f"streets-v{VERSION}-{self.size}-{self.seed}"
+
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.streets.generate import write_streets
+
+        write_streets(out, self.size, self.seed)
 
 
 @dataclass(frozen=True)
@@ -61,6 +117,16 @@ class GeneratedRenders:
     side: int = 32
     workers: int = 2
 
+    def folder_name(self) -> str:
+        from geo3d.data.synthetic.renders.generate import VERSION
+
+        return f"renders-v{VERSION}-{self.size}-{self.seed}-{self.views}-{self.side}"
+
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.renders.generate import write_renders
+
+        write_renders(out, self.size, self.seed, views=self.views, side=self.side, workers=self.workers)
+
 
 @dataclass(frozen=True)
 class GeneratedHands:
@@ -80,127 +146,54 @@ class GeneratedHands:
     backgrounds: str | None = None
     workers: int = 2
 
+    def folder_name(self) -> str:
+        from geo3d.data.synthetic.hands.generate import VERSION
 
-def resolve_shapes_root(name: str, root: str, generate: GeneratedShapes | None, native_folder: str) -> Path:
-    """The folder of the data: `root`, or for "generated" one in the cache folder, which is written when it is not there.
+        folders = [Path(folder).resolve() if folder else None for folder in (self.skins, self.backgrounds)]
+        digest = hashlib.sha256(repr(folders).encode()).hexdigest()[:8] if any(folders) else "procedural"
+        return f"hands-v{VERSION}-{self.size}-{self.seed}-{digest}"
 
-    Args:
-        name: of the caller, for its messages.
-        root: a folder, or "generated".
-        generate: what to generate; only with root "generated".
-        native_folder: the folder of the format wanted among those that are generated.
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.hands.generate import write_hands
 
-    Raises:
-        ValueError: `generate` beside a folder.
-        FileNotFoundError: no such folder.
+        write_hands(out, self.size, self.seed, skins=self.skins, backgrounds=self.backgrounds, workers=self.workers)
+
+
+@dataclass(frozen=True)
+class GeneratedBodies:
+    """What to generate.
+
+    Attributes:
+        size: number of bodies, a tenth of them for validation and a fifth for testing.
+        seed: another seed gives other bodies.
+        frames: poses of each body.
+        workers: processes that write them.
     """
-    if root != GENERATED:
-        if generate is not None:
-            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
-        if not Path(root).is_dir():
-            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
-        return Path(root)
-    wanted = generate or GeneratedShapes()
-    from geo3d.data.synthetic.shapes.generate import VERSION, write_shapes
 
-    folder = f"shapes-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.num_points}"
+    size: int = 2000
+    seed: int = 0
+    frames: int = 8
+    workers: int = 2
 
-    def write(out: Path) -> None:
-        write_shapes(out, wanted.size, wanted.seed, num_points=wanted.num_points)
+    def folder_name(self) -> str:
+        from geo3d.data.synthetic.bodies.generate import VERSION
 
-    return _made_once(cache_folder() / GENERATED / folder, write) / native_folder
+        return f"bodies-v{VERSION}-{self.size}-{self.seed}-{self.frames}"
 
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.bodies.generate import write_bodies
 
-def resolve_streets_root(name: str, root: str, generate: GeneratedStreets | None) -> Path:
-    """The folder of the data in KITTI's format: `root`, or for "generated" one in the cache folder, written when it is not there.
-
-    Args:
-        name: of the caller, for its messages.
-        root: a folder, or "generated".
-        generate: what to generate; only with root "generated".
-
-    Raises:
-        ValueError: `generate` beside a folder.
-    """
-    if root != GENERATED:
-        if generate is not None:
-            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
-        return Path(root)
-    wanted = generate or GeneratedStreets()
-    from geo3d.data.synthetic.streets.generate import VERSION, write_streets
-
-    folder = f"streets-v{VERSION}-{wanted.size}-{wanted.seed}"
-    return _made_once(cache_folder() / GENERATED / folder, lambda out: write_streets(out, wanted.size, wanted.seed))
+        write_bodies(out, self.size, self.seed, frames=self.frames, workers=self.workers)
 
 
-def resolve_renders_root(name: str, root: str, generate: GeneratedRenders | None) -> Path:
-    """The folder of the data as 3D-R2N2 has it: `root`, or for "generated" one in the cache folder, written when it is not there.
-
-    Args:
-        name: of the caller, for its messages.
-        root: a folder, or "generated".
-        generate: what to generate; only with root "generated".
-
-    Raises:
-        ValueError: `generate` beside a folder.
-        FileNotFoundError: no such folder.
-    """
-    if root != GENERATED:
-        if generate is not None:
-            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
-        if not Path(root).is_dir():
-            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
-        return Path(root)
-    wanted = generate or GeneratedRenders()
-    from geo3d.data.synthetic.renders.generate import VERSION, write_renders
-
-    folder = f"renders-v{VERSION}-{wanted.size}-{wanted.seed}-{wanted.views}-{wanted.side}"
-
-    def write(out: Path) -> None:
-        write_renders(out, wanted.size, wanted.seed, views=wanted.views, side=wanted.side, workers=wanted.workers)
-
-    return _made_once(cache_folder() / GENERATED / folder, write)
-
-
-def resolve_hands_root(name: str, root: str, generate: GeneratedHands | None) -> Path:
-    """The folder of the data in FreiHAND's format: `root`, or for "generated" one in the cache folder, written when it is not there.
-
-    Args:
-        name: of the caller, for its messages.
-        root: a folder, or "generated".
-        generate: what to generate; only with root "generated".
-
-    Raises:
-        ValueError: `generate` beside a folder.
-        FileNotFoundError: no such folder of data, skins or backgrounds.
-    """
-    if root != GENERATED:
-        if generate is not None:
-            raise ValueError(f"{name}: generate goes with root 'generated', got root {root!r}")
-        if not Path(root).is_dir():
-            raise FileNotFoundError(f"{name}: no folder {root}; root is the folder of the data, or 'generated'")
-        return Path(root)
-    wanted = generate or GeneratedHands()
-    from geo3d.data.synthetic.hands.generate import VERSION, write_hands
-
-    folders = [Path(folder).resolve() if folder else None for folder in (wanted.skins, wanted.backgrounds)]
-    digest = hashlib.sha256(repr(folders).encode()).hexdigest()[:8] if any(folders) else "procedural"
-    folder = f"hands-v{VERSION}-{wanted.size}-{wanted.seed}-{digest}"
-
-    def write(out: Path) -> None:
-        write_hands(out, wanted.size, wanted.seed, skins=folders[0], backgrounds=folders[1], workers=wanted.workers)
-
-    return _made_once(cache_folder() / GENERATED / folder, write)
-
-
-def _made_once(out: Path, write: Callable[[Path], None]) -> Path:
+def _made_once(out: Path, wanted: Generated) -> Path:
     if out.is_dir():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and then renamed: an interrupted run leaves nothing that looks complete.
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        write(temporary)
+        wanted.write(temporary)
         temporary.chmod(0o755)
         try:
             os.rename(temporary, out)

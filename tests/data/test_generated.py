@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from geo3d.data import GeneratedShapes, ModelNet40
-from geo3d.data.generated import resolve_shapes_root
+from geo3d.data.generated import resolve_root
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def test_made_on_first_use_and_once(calls, tmp_path):
 
 
 def test_other_settings_are_other_folders(calls):
-    first = resolve_shapes_root("test", "generated", GeneratedShapes(2, 0, 40), "modelnet40_normal_resampled")
-    second = resolve_shapes_root("test", "generated", GeneratedShapes(2, 1, 40), "modelnet40_normal_resampled")
-    resolve_shapes_root("test", "generated", None, "modelnet40_normal_resampled")
+    first = resolve_root("test", "generated", GeneratedShapes(2, 0, 40), GeneratedShapes())
+    second = resolve_root("test", "generated", GeneratedShapes(2, 1, 40), GeneratedShapes())
+    resolve_root("test", "generated", None, GeneratedShapes())
     assert first != second and first.is_dir() and second.is_dir()
     assert calls == [(2, 0, 40), (2, 1, 40), (2000, 0, 2048)]
 
 
 def test_an_interrupted_run_leaves_nothing(calls, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        resolve_shapes_root("test", "generated", GeneratedShapes(0), "modelnet40_normal_resampled")
+        resolve_root("test", "generated", GeneratedShapes(0), GeneratedShapes())
     assert list((tmp_path / "cache" / "generated").iterdir()) == []

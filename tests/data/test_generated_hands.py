@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from geo3d.data.generated import GeneratedHands, resolve_hands_root
+from geo3d.data.generated import GeneratedHands, resolve_root
 from geo3d.data.hands.frames import find_hand_frames
 from geo3d.data.synthetic.hands import poses
 from geo3d.data.synthetic.hands.generate import LISTS, write_hands
@@ -161,9 +161,9 @@ def test_the_command_and_its_errors(tmp_path, capsys):
 def test_made_once_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GEO3D_DATA", str(tmp_path / "cache"))
     wanted = GeneratedHands(size=2, workers=1)
-    first = resolve_hands_root("test", "generated", wanted)
+    first = resolve_root("test", "generated", wanted, GeneratedHands())
     stamp = (first / "training_xyz.json").stat().st_mtime_ns
-    assert resolve_hands_root("test", "generated", wanted) == first
+    assert resolve_root("test", "generated", wanted, GeneratedHands()) == first
     assert (first / "training_xyz.json").stat().st_mtime_ns == stamp
     with pytest.raises(ValueError, match="generate goes with root 'generated'"):
-        resolve_hands_root("test", str(tmp_path), wanted)
+        resolve_root("test", str(tmp_path), wanted, GeneratedHands())

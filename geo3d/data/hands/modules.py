@@ -10,7 +10,7 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from geo3d.data.generated import GeneratedHands, resolve_hands_root
+from geo3d.data.generated import GeneratedHands, resolve_root
 from geo3d.data.hands.crops import CropDraws, HandAugmentation, crop_hand
 from geo3d.data.hands.freihand import LOOKS, FreiHandFrames, Look
 from geo3d.data.hands.photographs import HandPhotographs
@@ -134,7 +134,7 @@ class FreiHand(lightning.LightningDataModule):
 
     def data_root(self) -> Path:
         """The folder of the data, which is generated first where that is asked for."""
-        return resolve_hands_root("FreiHand", self.root, self.generate)
+        return resolve_root("FreiHand", self.root, self.generate, GeneratedHands())
 
     def prepare_data(self) -> None:
         """Write what is generated and fill the caches, on one process only."""

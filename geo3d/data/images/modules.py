@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 from torch.utils.data import DataLoader
 
-from geo3d.data.generated import GeneratedRenders, resolve_renders_root
+from geo3d.data.generated import GeneratedRenders, resolve_root
 from geo3d.data.images.pix3d import Pix3DDataset
 from geo3d.data.images.reconstruction import ReconstructionDataset, ViewCollate, ViewSettings
 from geo3d.data.images.shapenet_r2n2 import R2N2Dataset, find_categories
@@ -129,7 +129,7 @@ class ShapeNetR2N2(ReconstructionDataModule):
         )
 
     def _folder(self) -> Path:
-        return resolve_renders_root(type(self).__name__, self.root, self.generate)
+        return resolve_root(type(self).__name__, self.root, self.generate, GeneratedRenders())
 
 
 class Pix3D(ReconstructionDataModule):

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from geo3d.data.cache import cache_folder
-from geo3d.data.generated import GeneratedStreets, resolve_streets_root
+from geo3d.data.generated import GeneratedStreets, resolve_root
 from geo3d.data.lidar.detection import DetectionDataset, LidarBatch, class_balanced_indices, collate_lidar
 from geo3d.data.lidar.gt_sampling import GroundTruthSampler, GroundTruthSampling, LidarFrames, build_database
 from geo3d.data.lidar.kitti import KITTI_CLASSES, KittiDataset, KittiSplit
@@ -211,7 +211,7 @@ class Kitti(DetectionDataModule):
 
     def data_root(self) -> Path:
         """The folder of the data, which is generated if asked for."""
-        return resolve_streets_root("Kitti", self.root, self.generate)
+        return resolve_root("Kitti", self.root, self.generate, GeneratedStreets())
 
     def make_frames(self, role: Role) -> KittiDataset:
         """The data set of a role."""

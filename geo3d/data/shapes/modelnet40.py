@@ -21,7 +21,7 @@ from tqdm import tqdm
 from geo3d.data.cache import cached_arrays
 from geo3d.data.files.array_pickle import read_cloud_pickle
 from geo3d.data.files.point_text import read_lines, read_point_table
-from geo3d.data.generated import GeneratedShapes, resolve_shapes_root
+from geo3d.data.generated import GeneratedShapes, resolve_root
 from geo3d.data.shapes.classification import (
     ClassificationDataModule,
     ClassificationDataset,
@@ -105,7 +105,7 @@ class ModelNet40(ClassificationDataModule):
         return ModelNet40Dataset(self._folder(), split, self.num_points, variant=self.variant, **options)
 
     def _folder(self) -> Path:
-        return resolve_shapes_root(type(self).__name__, self.root, self.generate, NATIVE_FOLDER)
+        return resolve_root(type(self).__name__, self.root, self.generate, GeneratedShapes(), NATIVE_FOLDER)
 
 
 def _read_text(

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from geo3d.data.cache import cached_arrays
 from geo3d.data.files.point_text import read_lines, read_point_table
-from geo3d.data.generated import GeneratedShapes, resolve_shapes_root
+from geo3d.data.generated import GeneratedShapes, resolve_root
 from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
 from geo3d.data.shapes import transforms
 from geo3d.data.shapes.part_labels import OFFICIAL_CATEGORIES, PARTS, part_range
@@ -249,7 +249,7 @@ class ShapeNetPart(lightning.LightningDataModule):
         return self._datasets[split]
 
     def _folder(self) -> Path:
-        return resolve_shapes_root(type(self).__name__, self.root, self.generate, NATIVE_FOLDER)
+        return resolve_root(type(self).__name__, self.root, self.generate, GeneratedShapes(), NATIVE_FOLDER)
 
     def train_dataloader(self) -> DataLoader[PartBatch]:
         """Training and validation lists together, as the papers train; shuffled and augmented, in whole batches."""
