@@ -30,7 +30,7 @@ class Detection(Task):
     among them, and one cycle of rate and momentum by step (DSVT, CVPR 2023). Frames without points or without objects take part.
 
     Args:
-        network: gives outputs of its head for points [N, C], batch_index [N] and the batch size; has `bev_grid` and `head`.
+        network: with `CenterHead` or `TransFusionHead`, for the classes, measurements and range of the data.
         lr: the highest learning rate.
         weight_decay: of all parameters.
         schedule: of rate and momentum; that of Waymo's networks when None.
@@ -44,10 +44,11 @@ class Detection(Task):
     """
 
     name = "detection"
+    network: DSVTDetector
 
     def __init__(
         self,
-        network: nn.Module,
+        network: DSVTDetector,
         lr: float = 3e-3,
         weight_decay: float = 0.05,
         schedule: OneCycle | None = None,
@@ -87,11 +88,11 @@ class Detection(Task):
         self.metrics = nn.ModuleList(make_metrics(self.metric_names, frames)).to(self.device)
 
     def _check_data(self, data: Any) -> None:
-        network: Any = self.network
+        network = self.network
         key = "model.init_args.network.init_args"
-        if network.head.num_classes != len(self.class_names):
+        if network.num_classes != len(self.class_names):
             raise ValueError(
-                f"Detection: the network has num_classes {network.head.num_classes}, but the data has "
+                f"Detection: the network has num_classes {network.num_classes}, but the data has "
                 f"{len(self.class_names)} classes; set {key}.num_classes"
             )
         for option in ("nms_thresholds", "iou_weights"):
@@ -101,14 +102,14 @@ class Detection(Task):
                     f"Detection: the data has {len(self.class_names)} classes, but the decoder {len(values)} {option}; "
                     f"set model.init_args.decoder.{option}"
                 )
-        if network.encoder.in_features != 3 + len(self.features):
+        if network.in_features != 3 + len(self.features):
             raise ValueError(
-                f"Detection: the network has in_features {network.encoder.in_features}, but points of the data are x, y, z, "
+                f"Detection: the network has in_features {network.in_features}, but points of the data are x, y, z, "
                 f"{', '.join(self.features)}; set {key}.in_features to {3 + len(self.features)}"
             )
-        if tuple(network.encoder.point_range) != tuple(data.point_range):
+        if tuple(network.point_range) != tuple(data.point_range):
             raise ValueError(
-                f"Detection: the network's point_range is {list(network.encoder.point_range)}, that of the data "
+                f"Detection: the network's point_range is {list(network.point_range)}, that of the data "
                 f"{list(data.point_range)}; set {key}.point_range and data.init_args.point_range to the same"
             )
 
@@ -162,7 +163,7 @@ class Detection(Task):
 
     def _truth(self, batch: LidarBatch) -> GroundTruth:
         """The objects that the network can be asked for: their centres are within its range (in training the data sees to that)."""
-        low, high = batch.boxes.new_tensor(self.network.encoder.point_range).split(3)  # type: ignore[union-attr]
+        low, high = batch.boxes.new_tensor(self.network.point_range).split(3)
         inside = ((batch.boxes[:, :3] >= low) & (batch.boxes[:, :3] <= high)).all(1)
         return GroundTruth(batch.boxes[inside], batch.labels[inside], batch.box_batch_index[inside], batch.batch_size)
 

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo3d.models.detection.center_codes import decode_boxes
-from geo3d.models.detection.center_outputs import CenterOutputs
+from geo3d.models.detection.center_head import CenterOutputs, decode_boxes
 from geo3d.models.detection.decoding import Range, class_nms, inside, rectify_scores
 from geo3d.models.detection.detections import Detections, split_detections
 from geo3d.models.detection.grid import BevGrid

@@ -1,4 +1,5 @@
-"""Losses of CenterHead by name (CenterPoint, section 4; the two of the overlap as DSVT has them)."""
+"""Targets of CenterHead for the ground-truth boxes of a batch, and its losses by name (CenterPoint, section 4; the two of the overlap as
+DSVT has them)."""
 
 from __future__ import annotations
 
@@ -8,13 +9,57 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geo3d.models.detection.center_codes import decode_boxes
-from geo3d.models.detection.center_outputs import CenterOutputs
-from geo3d.models.detection.center_targets import CenterTargets, assign_centers
+from geo3d.models.detection.center_head import CenterOutputs, decode_boxes, encode_boxes
 from geo3d.models.detection.detections import GroundTruth
 from geo3d.models.detection.grid import BevGrid
-from geo3d.models.detection.heatmaps import heatmap_focal_loss
+from geo3d.models.detection.heatmaps import draw_gaussians, heatmap_focal_loss, object_radius
 from geo3d.ops import box_iou_3d
+
+
+@dataclass(frozen=True, eq=False)
+class CenterTargets:
+    """Targets of a batch with K objects of positive size.
+
+    Attributes:
+        heatmap: [B, classes, ny, nx] float32.
+        codes: [K, 8 or 10] as in `center_head.encode_boxes`.
+        boxes: [K, 7 or 9] the objects themselves.
+        cells: [K, 2] int64 (x, y), where the codes belong; two objects may share a cell.
+        batch_index: [K] int64.
+    """
+
+    heatmap: Tensor
+    codes: Tensor
+    boxes: Tensor
+    cells: Tensor
+    batch_index: Tensor
+
+
+def assign_centers(
+    truth: GroundTruth, grid: BevGrid, num_classes: int, *, min_overlap: float = 0.1, min_radius: int = 2
+) -> CenterTargets:
+    """Targets for true objects, which are left as they are.
+
+    Args:
+        truth: objects; those without a positive size are left out, those centred outside the grid are moved to its border
+            (`encode_boxes`).
+        grid: cells of the head's maps.
+        num_classes: channels of the heatmap.
+        min_overlap: sets the reach of a peak (`gaussian_radius`).
+        min_radius: least reach, in cells.
+
+    Raises:
+        ValueError: on the CPU, a label outside [0, num_classes).
+    """
+    truth = truth.with_size()
+    truth.check_labels("assign_centers", num_classes)
+    boxes = truth.boxes.float()
+    codes, cells = encode_boxes(boxes, grid)
+    radius = object_radius(boxes, grid, min_overlap, min_radius)
+    rows, columns = grid.shape
+    shape = (truth.batch_size * num_classes, rows, columns)
+    heatmap = draw_gaussians(shape, truth.batch_index * num_classes + truth.labels, cells, radius)
+    return CenterTargets(heatmap.view(truth.batch_size, num_classes, rows, columns), codes, boxes, cells, truth.batch_index)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geo3d.models.detection.grid import BevGrid
+
 
 def gaussian_radius(length: Tensor, width: Tensor, min_overlap: float) -> Tensor:
     """How far, in cells, a box's corners may be off with its overlap still `min_overlap`; length, width [K] in cells -> [K].
@@ -20,6 +22,12 @@ def gaussian_radius(length: Tensor, width: Tensor, min_overlap: float) -> Tensor
     slope = 2 * min_overlap * total
     third = (-slope + (slope**2 + 16 * min_overlap * inner).sqrt()) / 2
     return torch.minimum(torch.minimum(first, second), third)
+
+
+def object_radius(boxes: Tensor, grid: BevGrid, min_overlap: float, min_radius: int) -> Tensor:
+    """Reach of each object's peak in whole cells: boxes [K, 7 or 9] -> [K] int64. The yaw does not count."""
+    size_x, size_y = grid.cell_size
+    return gaussian_radius(boxes[:, 3] / size_x, boxes[:, 4] / size_y, min_overlap).long().clamp(min=min_radius)
 
 
 def draw_gaussians(shape: tuple[int, int, int], channels: Tensor, cells: Tensor, radius: Tensor) -> Tensor:

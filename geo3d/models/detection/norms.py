@@ -1,4 +1,4 @@
-"""Folds batch norm into convolutions at inference."""
+"""Batch norm: folded into convolutions at inference, and over rows of any number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class RowNorm(nn.BatchNorm1d):
+    """Batch norm over rows [N, C] that trains on any number of them: fewer than two have no statistics, so the running ones serve."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] < 2:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
 
 
 class ConvNorm(nn.Sequential):

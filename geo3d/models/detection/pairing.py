@@ -14,8 +14,7 @@ from geo3d.models.detection.center_loss import CenterLoss
 from geo3d.models.detection.grid import BevGrid
 from geo3d.models.detection.transfusion_decode import TransFusionDecoder
 from geo3d.models.detection.transfusion_head import TransFusionHead
-from geo3d.models.detection.transfusion_loss import TransFusionLoss
-from geo3d.models.detection.transfusion_targets import Matcher
+from geo3d.models.detection.transfusion_loss import Matcher, TransFusionLoss
 
 FORMER_NAMES = {"nms_turned": "rotate_footprints"}  # in the descriptions of weights that were written before the change
 

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from geo3d.models.detection.decoding import Range, class_nms, inside, rectify_scores
 from geo3d.models.detection.detections import Detections, split_detections
 from geo3d.models.detection.grid import BevGrid
-from geo3d.models.detection.transfusion_codes import decode_boxes
-from geo3d.models.detection.transfusion_head import TransFusionOutputs
-
-
-def proposal_codes(outputs: TransFusionOutputs) -> Tensor:
-    """Codes of all proposals, as in `transfusion_codes`: [B, P, 8 or 10] float32."""
-    parts = [outputs.center, outputs.height, outputs.dim, outputs.rot]
-    parts += [] if outputs.velocity is None else [outputs.velocity]
-    return torch.cat([part.float() for part in parts], -1)
+from geo3d.models.detection.transfusion_head import TransFusionOutputs, decode_boxes, proposal_codes
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """TransFusion's LiDAR head (CVPR 2022) with local attention and an IoU branch, as DSVT uses it on nuScenes.
 
 Proposals are the peaks of a class-wise heatmap; each looks once at the cells around it and then tells its box. Maps are [B, C, y, x].
+`encode_boxes` and `decode_boxes` say how a proposal holds a box.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.models.detection.center_head import PRIOR_LOGIT
-from geo3d.models.detection.grid import flat_cells
+from geo3d.models.detection.decoding import sizes_from_logs
+from geo3d.models.detection.grid import BevGrid, flat_cells
 from geo3d.models.detection.local_attention import LocalDecoderLayer
 from geo3d.models.detection.norms import ConvBranch
 
@@ -155,3 +157,26 @@ def _branch(in_channels: int, channels: int, out_channels: int, kaiming: bool) -
         nn.init.kaiming_normal_(layer.weight)
         nn.init.zeros_(layer.bias)
     return nn.Sequential(first, nn.BatchNorm1d(channels), nn.ReLU(inplace=True), last)
+
+
+def proposal_codes(outputs: TransFusionOutputs) -> Tensor:
+    """Codes of all proposals, as in `encode_boxes`: [B, P, 8 or 10] float32."""
+    parts = [outputs.center, outputs.height, outputs.dim, outputs.rot]
+    parts += [] if outputs.velocity is None else [outputs.velocity]
+    return torch.cat([part.float() for part in parts], -1)
+
+
+def encode_boxes(boxes: Tensor, grid: BevGrid) -> Tensor:
+    """Boxes [..., 7 or 9] with positive sizes -> codes [..., 8 or 10]."""
+    yaw = boxes[..., 6:7]
+    top = boxes[..., 2:3] + boxes[..., 5:6] / 2
+    codes = (grid.to_cells(boxes[..., :2]), top, boxes[..., 3:6].log(), yaw.sin(), yaw.cos(), boxes[..., 7:])
+    return torch.cat(codes, -1)
+
+
+def decode_boxes(codes: Tensor, grid: BevGrid) -> Tensor:
+    """The inverse of `encode_boxes`: codes [..., 8 or 10] -> boxes [..., 7 or 9]; differentiable."""
+    center, top, log_sizes, sin, cos, velocity = codes.split((2, 1, 3, 1, 1, codes.shape[-1] - 8), -1)
+    sizes = sizes_from_logs(log_sizes)
+    center_z = top - sizes[..., 2:] / 2
+    return torch.cat((grid.to_meters(center), center_z, sizes, torch.atan2(sin, cos), velocity), -1)

@@ -6,8 +6,7 @@ from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.models.dsvt.encoder import PointEncoder, VoxelFeatures
 from geo3d.models.dsvt.networks import DSVTCenter, DSVTTransFusion
 from geo3d.models.dsvt.pooling import AttentionPooling, LinearPooling, MaxPooling
-from geo3d.models.dsvt.training import untrained_in_paper
-from geo3d.models.dsvt.variants import nuscenes_pillar, waymo_pillar, waymo_voxel
+from geo3d.models.dsvt.variants import nuscenes_pillar, untrained_in_paper, waymo_pillar, waymo_voxel
 
 __all__ = [
     "AttentionPooling",

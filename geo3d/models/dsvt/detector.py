@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from geo3d.models.detection import BevBackbone, BevGrid, scatter_to_bev
+from geo3d.models.detection.decoding import Range
 from geo3d.models.detection.norms import ConvBranch, ConvNormReLU
 from geo3d.models.dsvt.backbone import DSVTBackbone
 from geo3d.models.dsvt.encoder import PointEncoder
@@ -47,6 +49,26 @@ class DSVTDetector(nn.Module):
         columns, rows, _ = self.backbone.out_grid
         bev_map = scatter_to_bev(features, coords, batch_size, (rows, columns))  # [B, C, ny, nx]
         return self.head(self.bev(bev_map))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def in_features(self) -> int:
+        """Columns of a point: x, y, z and its measurements."""
+        return self.encoder.in_features
+
+    @property
+    def point_range(self) -> Range:
+        """Smallest x, y, z, then largest x, y, z of the points that are looked at, metres."""
+        return self.encoder.point_range
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the head."""
+        return cast(int, self.head.num_classes)
 
     def compile_dense(self, **options: Any) -> None:
         """Compile the 2D backbone and the head's convolutions, in place and with the same state dict; the next call takes its time.

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geo3d.models.detection.norms import can_fold, scale_and_shift
-from geo3d.models.dsvt.norm import RowNorm
+from geo3d.models.detection.norms import RowNorm, can_fold, scale_and_shift
 from geo3d.ops import ScatterPlan, gather, grid_shape, scatter_amax, scatter_mean, scatter_plan, voxelize
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from geo3d.models.dsvt.norm import RowNorm
+from geo3d.models.detection.norms import RowNorm
 from geo3d.ops import gather, set_partition, window_partition
 
 AUTHORS_PI = 3.1415  # as their code has it

@@ -1,14 +1,25 @@
-"""The detectors of the paper (section 4.1) with fresh weights, their numbers in one place."""
+"""The detectors of the paper (section 4.1) with fresh weights, their numbers in one place, and what their training left out."""
 
 from __future__ import annotations
 
+from torch import nn
+
 from geo3d.models.detection import BevBackbone, CenterHead, TransFusionHead
+from geo3d.models.detection.local_attention import LocalDecoderLayer
 from geo3d.models.dsvt.backbone import DSVTBackbone, StageConfig
+from geo3d.models.dsvt.blocks import SetAttention
 from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.models.dsvt.encoder import PointEncoder
+from geo3d.models.dsvt.pooling import AttentionPooling
 
 WAYMO_RANGE = (-74.88, -74.88, -2.0, 74.88, 74.88, 4.0)
 NUSCENES_RANGE = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
+
+STACKED = {  # parts of a module that are one parameter owned by the module itself in the authors' code
+    SetAttention: ("in_projection",),
+    AttentionPooling: ("in_projection", "position"),
+    LocalDecoderLayer: ("self_value", "query.", "key_value"),
+}
 
 
 def waymo_pillar(channels: int = 192) -> DSVTDetector:
@@ -46,3 +57,18 @@ def nuscenes_pillar(as_released: bool = False) -> DSVTDetector:
     bev = BevBackbone(128, up_strides=(0.5, 1, 2))
     head = TransFusionHead(bev.out_channels, wrap_keys=as_released, released_init=as_released)
     return DSVTDetector(encoder, backbone, bev, head)
+
+
+def untrained_in_paper(network: nn.Module) -> list[str]:
+    """Names of the parameters that stay at their initial values in the published results.
+
+    The authors' optimiser was given the parameters of modules without children only, so that the projections to queries, keys and
+    values of all attentions, and the slot positions of attention pooling, were never updated. Leave these out to train as
+    published; to train well, train all. They do count when the gradient's norm is clipped.
+    """
+    owners = [(prefix, parts) for prefix, module in network.named_modules() for parts in [STACKED.get(type(module))] if parts]
+    return [
+        name
+        for name, _ in network.named_parameters()
+        if any(name.startswith(f"{prefix}.{part}") for prefix, parts in owners for part in parts)
+    ]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from geo3d.models.detection import BevGrid, CenterOutputs, GroundTruth, TransFusionOutputs
-from geo3d.models.detection.center_codes import encode_boxes as encode_center
-from geo3d.models.detection.transfusion_codes import encode_boxes as encode_transfusion
+from geo3d.models.detection.center_head import encode_boxes as encode_center
+from geo3d.models.detection.transfusion_head import encode_boxes as encode_transfusion
 
 GRID = BevGrid((0.0, -2.0, -2.0, 8.0, 2.0, 2.0), (0.25, 0.25, 4.0), stride=2)  # 8 rows, 16 columns of half a metre
 CAR = [2.6, 0.1, 0.3, 1.5, 0.5, 1.0, 0.4]  # cell (5, 4)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from models.detection.scenes import CAR, GRID, WALKER, objects
 
-from geo3d.models.detection import BevGrid, GroundTruth, center_codes, transfusion_codes
-from geo3d.models.detection.center_targets import assign_centers
+from geo3d.models.detection import BevGrid, GroundTruth, center_head, transfusion_head
+from geo3d.models.detection.center_loss import assign_centers
 from geo3d.models.detection.heatmaps import draw_gaussians, gaussian_radius
 
 
@@ -94,11 +94,11 @@ def test_codes_are_inverted(width):
     boxes = torch.rand(50, width, generator=generator, dtype=torch.float64)
     boxes[:, 0], boxes[:, 1] = boxes[:, 0] * 7.75, boxes[:, 1] * 3.75 - 2  # not in the last half cell, which CenterHead moves
     boxes[:, 6] = boxes[:, 6] * 6.2 - 3.1
-    codes, cells = center_codes.encode_boxes(boxes, GRID)
-    torch.testing.assert_close(center_codes.decode_boxes(codes, cells, GRID), boxes)
-    codes = transfusion_codes.encode_boxes(boxes, GRID)
+    codes, cells = center_head.encode_boxes(boxes, GRID)
+    torch.testing.assert_close(center_head.decode_boxes(codes, cells, GRID), boxes)
+    codes = transfusion_head.encode_boxes(boxes, GRID)
     torch.testing.assert_close(codes[:, 2], boxes[:, 2] + boxes[:, 5] / 2)
-    torch.testing.assert_close(transfusion_codes.decode_boxes(codes, GRID), boxes)
+    torch.testing.assert_close(transfusion_head.decode_boxes(codes, GRID), boxes)
 
 
 def test_messages():

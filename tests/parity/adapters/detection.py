@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from geo3d.models.detection.center_decode import CenterDecoder
 from geo3d.models.detection.center_head import CenterHead
-from geo3d.models.detection.center_loss import CenterLoss, CenterLosses
-from geo3d.models.detection.center_targets import assign_centers
+from geo3d.models.detection.center_loss import CenterLoss, CenterLosses, assign_centers
 from geo3d.models.detection.detections import Detections, GroundTruth
 from geo3d.models.detection.grid import BevGrid
-from geo3d.models.detection.transfusion_codes import decode_boxes, encode_boxes
-from geo3d.models.detection.transfusion_decode import TransFusionDecoder, proposal_codes
-from geo3d.models.detection.transfusion_head import TransFusionHead, TransFusionOutputs
-from geo3d.models.detection.transfusion_loss import TransFusionLoss, draw_peaks
-from geo3d.models.detection.transfusion_targets import Matcher, Matching
+from geo3d.models.detection.transfusion_decode import TransFusionDecoder
+from geo3d.models.detection.transfusion_head import (
+    TransFusionHead,
+    TransFusionOutputs,
+    decode_boxes,
+    encode_boxes,
+    proposal_codes,
+)
+from geo3d.models.detection.transfusion_loss import Matcher, Matching, TransFusionLoss, draw_peaks
 from geo3d.zoo.openpcdet import convert_detection_names
 from geo3d.zoo.weights import fill
 
