@@ -29,6 +29,7 @@ NAMES = {
         "read_model_file",
     ],
     "geo3d.data": [
+        "Amass",
         "CameraView",
         "ClassificationBatch",
         "ClassificationSample",
@@ -247,7 +248,7 @@ NAMES = {
         "ShapeClassifier",
         "load",
     ],
-    "geo3d.tasks": ["Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"],
+    "geo3d.tasks": ["BodyFitting", "Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"],
     "geo3d.zoo": ["convert_official", "names", "network_tensors", "weights_path"],
 }
 

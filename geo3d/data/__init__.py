@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from geo3d.data.bodies.modules import Amass
     from geo3d.data.files.geometry import Geometry, read_geometry
     from geo3d.data.generated import GeneratedBodies, GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
     from geo3d.data.hands.modules import FreiHand
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FG3D",
+    "Amass",
     "CameraView",
     "ClassificationBatch",
     "ClassificationSample",
@@ -79,6 +81,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "bodies.modules": ("Amass",),
     "files.geometry": ("Geometry", "read_geometry"),
     "hands.modules": ("FreiHand",),
     "lidar.detection": ("LidarBatch",),

@@ -1,0 +1,1 @@
+"""Bodies: poses and shapes of AMASS, scans of generated bodies, the evaluation archives of ArtEq."""
