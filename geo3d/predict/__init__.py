@@ -3,6 +3,7 @@
 from geo3d.predict.base import Predictor
 from geo3d.predict.hands import FoundHand, FoundHands, HandPredictor
 from geo3d.predict.loading import load
+from geo3d.predict.placement import Mounting, Placement, place
 from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
 from geo3d.predict.sweeps import DetectionResult, Detector
 
@@ -13,9 +14,12 @@ __all__ = [
     "FoundHand",
     "FoundHands",
     "HandPredictor",
+    "Mounting",
     "PartLabeler",
     "PartLabels",
+    "Placement",
     "Predictor",
     "ShapeClassifier",
     "load",
+    "place",
 ]

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.data.lidar.kitti import SWEEP_FOLDERS, read_kitti_frame
+from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
 from geo3d.models.detection import Detections, decoder_for
+from geo3d.predict.all_around import detect_around, faces_one_side
 from geo3d.predict.base import Predictor
+from geo3d.predict.placement import Mounting, Placement, looks_forward, move_boxes_back, move_points, place
 from geo3d.zoo.weights import WeightsInfo
 
 INTENSITY_SHARE = 0.995  # of values that lie within the scale; single echoes exceed it
@@ -30,11 +33,13 @@ class DetectionResult:
         detections: boxes, scores and labels on the CPU; metres and radians in the frame of the points.
         class_names: the classes that labels count.
         sample: the sweep as it was read, all of its points.
+        placement: how the sweep was brought to the frame of the training, and the ground that was found.
     """
 
     detections: Detections
     class_names: tuple[str, ...]
     sample: LidarSample
+    placement: Placement
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -59,6 +64,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
 
     Attributes:
         decode: from outputs of the head to boxes.
+        trained: heading and height of the sensor in training.
 
     Raises:
         ValueError: options of the decoder in the weights that the head's decoder does not have.
@@ -68,24 +74,39 @@ class Detector(Predictor[Sweep, DetectionResult]):
         super().__init__(network, info)
         parts: Any = network
         self.decode = decoder_for(parts.head, parts.bev_grid, info.labels["decoder"])
+        sensor = info.preprocessing["sensor"]
+        if sensor not in SENSORS:
+            raise ValueError(f"weights are for the sensor {sensor!r}, expected one of {', '.join(SENSORS)}")
+        self.trained = SENSORS[sensor]
 
-    def __call__(self, source: Sweep) -> DetectionResult:
+    def __call__(self, source: Sweep, mounting: Mounting | None = None, *, all_around: bool = False) -> DetectionResult:
         """Objects of a sweep, the best of each class first; none where no point is in the network's range.
 
-        The sweep's x axis must point forward and z up, as the network was trained. Of a sweep of another sensor the intensities are
-        brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are dropped.
+        The sweep is brought to the heading, height and level of the training (`geo3d.predict.place`: by what its data set or
+        `mounting` says and by the ground near the sensor), and boxes back. z must point up within 25 degrees. Of a sweep of another
+        sensor the intensities are brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are
+        dropped.
 
         Args:
             source: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image are read too), a sample, or an
                 array [N, 3 or more] of x, y, z and measurements in the units of the data that the network was trained on.
+            mounting: what is known about the sensor; by default what its data set says, else x forward.
+            all_around: look on every side, in four passes, where the network was trained to look in one direction.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a damaged file, or an array of another shape.
         """
         sample = self.read(source)
-        found = self.step(self.network_points(sample))
-        return DetectionResult(found.to("cpu"), tuple(self.info.labels["class_names"]), sample)
+        network: Any = self.network
+        point_range = network.encoder.point_range
+        around = all_around and faces_one_side(point_range)
+        placement = place(sample, self.trained, mounting, all_around=around)
+        points = self.network_points(sample, placement, cut_view=not all_around)
+        found = detect_around(points, point_range, self.step) if around else self.step(points)
+        pose = placement.network_from_points
+        found = replace(found.to("cpu"), boxes=move_boxes_back(found.boxes.cpu(), pose))
+        return DetectionResult(found, tuple(self.info.labels["class_names"]), sample, placement)
 
     @torch.inference_mode()
     def step(self, points: Tensor) -> Detections:
@@ -110,15 +131,23 @@ class Detector(Predictor[Sweep, DetectionResult]):
             return read_kitti_frame(path.parent.parent, path.stem)
         return read_sweep(path)
 
-    def network_points(self, sample: LidarSample) -> Tensor:
-        """Points [M, 3 + F] as the network was trained to see them."""
+    def network_points(self, sample: LidarSample, placement: Placement | None = None, *, cut_view: bool = True) -> Tensor:
+        """Points [M, 3 + F] as the network was trained to see them.
+
+        Args:
+            sample: a sweep.
+            placement: of the sweep; None where it stands as in training.
+            cut_view: of a network that saw what a camera shows alone, leave out what the camera that looks forward does not show.
+        """
         points = sample.points
-        camera = sample.cameras[0].camera if sample.cameras else None
-        if self.info.preprocessing.get("camera_view_only") and camera is not None and camera.image_size is not None:
-            points = points[camera.in_view(points.double())]
+        forward = self.trained.forward if placement is None else placement.forward
+        cameras = [view.camera for view in sample.cameras if looks_forward(view.camera, forward)]
+        if cut_view and self.info.preprocessing.get("camera_view_only") and cameras and cameras[0].image_size is not None:
+            points = points[cameras[0].in_view(points.double())]
+        pose = np.eye(4) if placement is None else placement.network_from_points
         sensor = self.info.preprocessing["sensor"]
         columns = [_column(points, sample.features, name, sensor) for name in self.info.preprocessing["features"]]
-        return torch.cat([points[:, :3], *columns], 1)
+        return torch.cat([move_points(points[:, :3], pose), *columns], 1)
 
 
 def is_kitti_frame(path: Path) -> bool:

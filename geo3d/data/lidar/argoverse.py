@@ -83,6 +83,7 @@ class Argoverse2Dataset(Dataset[LidarSample]):
             other_boxes=boxes[~wanted],
             other_names=tuple(names[~wanted].tolist()),
             cameras=self._cameras(log, int(path.stem)),
+            sensor=sweep.sensor,
         )
 
     def _log_annotations(self, log: Path) -> dict[str, np.ndarray]:

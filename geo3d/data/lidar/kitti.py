@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 from geo3d.data.files.point_text import read_lines
 from geo3d.data.lidar.kitti_labels import KittiObjects, read_label_file
+from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import FEATURES, CameraView, LidarSample, finite_points, image_size, read_float_rows
 from geo3d.geometry.boxes import boxes_from_kitti
 from geo3d.geometry.cameras import Camera, kitti_camera
@@ -126,7 +127,8 @@ def read_kitti_frame(
         if camera.image_size is None:
             raise FileNotFoundError(f"{folder}: no image_2/{frame}.png, whose size camera_view_only needs")
         points = points[camera.in_view(points.double())]
-    sample = LidarSample(points, FEATURES["kitti"], frame, source, class_names=tuple(class_names), cameras=views)
+    names, sensor = tuple(class_names), SENSORS["kitti"]
+    sample = LidarSample(points, FEATURES["kitti"], frame, source, class_names=names, cameras=views, sensor=sensor)
     if not labelled or camera is None:
         return sample
     return _with_objects(sample, read_label_file(labels), camera)
@@ -173,6 +175,7 @@ def _with_objects(sample: LidarSample, objects: KittiObjects, camera: Camera) ->
         other_boxes=boxes[other],
         other_names=tuple(name for name, keep in zip(objects.names, other, strict=True) if keep),
         cameras=sample.cameras,
+        sensor=sample.sensor,
     )
 
 

@@ -35,6 +35,7 @@ from geo3d.data.lidar.nuscenes_tables import (
     annotation_box,
     relative_pose,
 )
+from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import CameraView, LidarSample, finite_points, read_float_rows
 from geo3d.geometry.boxes import transform_boxes
 from geo3d.geometry.cameras import invert_rigid, pinhole
@@ -142,6 +143,7 @@ class NuScenesDataset(Dataset[LidarSample]):
             other_boxes=boxes[~wanted],
             other_names=tuple(names[~wanted].tolist()),
             cameras=self._cameras(index),
+            sensor=SENSORS["nuscenes"],
         )
 
     def global_from_lidar(self, index: int) -> np.ndarray:

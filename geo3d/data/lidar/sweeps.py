@@ -22,6 +22,7 @@ from geo3d.data.files.geometry import SUFFIXES, TABLES, map_offset, read_geometr
 from geo3d.data.files.numpy_files import load_npy
 from geo3d.data.files.raw import AXES
 from geo3d.data.files.tables import IGNORED, Columns, check_rows, column_names
+from geo3d.data.lidar.sensors import SENSORS, Sensor
 from geo3d.geometry.cameras import Camera
 
 SweepFormat = Literal["kitti", "nuscenes", "waymo", "argoverse2"]
@@ -81,6 +82,7 @@ class LidarSample:
         other_names: J names of their classes.
         cameras: images of the same moment, where there are any.
         offset: [3] float64, what was subtracted from the file's coordinates; zero unless they are too large for float32.
+        sensor: how the data set mounts its LiDAR, or None where the file does not tell.
     """
 
     points: Tensor
@@ -96,6 +98,7 @@ class LidarSample:
     other_names: tuple[str, ...] = ()
     cameras: tuple[CameraView, ...] = ()
     offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    sensor: Sensor | None = None
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[1] != 3 + len(self.features):
@@ -143,13 +146,16 @@ def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: 
         raise ValueError(f"{path}: columns are for tables ({' '.join(TABLES)}), got {suffix}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: expected points, got an empty file")
-    offset = np.zeros(3)
+    offset, sensor = np.zeros(3), None
     if suffix == ".bin":
-        points, features = _read_bin(path, format, columns)
+        layout = format if format is not None or columns is not None else _guessed_layout(path.name.lower())
+        points, features = _read_bin(path, layout, columns, guessed=format is None)
+        sensor = SENSORS["lyft" if is_lyft(path) else layout] if layout is not None else None
     elif suffix == ".npy":
         points, features = _read_npy(path, columns)
     elif suffix == ".feather":
         points, features = _read_feather(path)
+        sensor = SENSORS["argoverse2"]
     else:
         geometry = read_geometry(path, columns=columns)
         points, features, offset = geometry.points, (), geometry.offset
@@ -160,7 +166,9 @@ def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: 
         offset = map_offset(points[np.isfinite(points).all(1), :3].astype(np.float64))
         if offset.any():
             points = np.column_stack([points[:, :3].astype(np.float64) - offset, points[:, 3:]])
-    return LidarSample(finite_points(points), features, frame, path, offset=offset)
+    if features == FEATURES["waymo"]:
+        sensor = SENSORS["waymo"]
+    return LidarSample(finite_points(points), features, frame, path, offset=offset, sensor=sensor)
 
 
 def finite_points(points: Any) -> Tensor:
@@ -249,15 +257,19 @@ def read_arrow(
     return table
 
 
-def _read_bin(path: Path, layout: str | None, columns: Columns | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def is_lyft(path: Path) -> bool:
+    """Whether a sweep has a name of Lyft's."""
+    return path.name.lower().startswith("host-")
+
+
+def _guessed_layout(name: str) -> str:
+    if name.endswith(".pcd.bin") or name.startswith("host-"):
+        return "nuscenes"
+    return "waymo" if re.fullmatch(r"\d{7}\.bin", name) else "kitti"
+
+
+def _read_bin(path: Path, layout: str | None, columns: Columns | None, guessed: bool) -> tuple[np.ndarray, tuple[str, ...]]:
     number, names = column_names(columns)
-    guessed = layout is None and columns is None
-    if guessed:
-        name = path.name.lower()
-        if name.endswith(".pcd.bin") or name.startswith("host-"):
-            layout = "nuscenes"
-        else:
-            layout = "waymo" if re.fullmatch(r"\d{7}\.bin", name) else "kitti"
     if layout == "argoverse2":
         raise ValueError(f"{path}: Argoverse 2 sweeps are .feather files")
     if layout is not None:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from geo3d.data.files.array_pickle import read_array_pickle
 from geo3d.data.files.point_text import read_lines
+from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
 from geo3d.geometry.cameras import invert_rigid
 
@@ -178,6 +179,7 @@ def with_waymo_boxes(sample: LidarSample, frame: WaymoFrame, class_names: Sequen
         difficulty=torch.from_numpy(frame.difficulty[wanted]),
         other_boxes=boxes[other],
         other_names=tuple(frame.names[other].tolist()),
+        sensor=SENSORS["waymo"],
     )
 
 

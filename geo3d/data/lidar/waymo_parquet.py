@@ -21,6 +21,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset
 
+from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import LidarSample, read_arrow
 from geo3d.data.lidar.waymo import WAYMO_CLASSES, WAYMO_FEATURES, WaymoFrame, waymo_points, with_waymo_boxes
 from geo3d.geometry.cameras import invert_rigid
@@ -70,7 +71,8 @@ class WaymoParquetDataset(Dataset[LidarSample]):
         segment, time = self._times[index]
         source = self.root / "lidar" / f"{segment}.parquet"
         points = waymo_points(self._rows(segment, time), self.no_label_zones)
-        sample = LidarSample(points, self.features, self.frames[index], source, class_names=self.class_names)
+        names, sensor = self.class_names, SENSORS["waymo"]
+        sample = LidarSample(points, self.features, self.frames[index], source, class_names=names, sensor=sensor)
         boxes = self.root / "lidar_box" / f"{segment}.parquet"
         return with_waymo_boxes(sample, _read_boxes(boxes, time, sample.frame), self.class_names) if boxes.is_file() else sample
 
