@@ -64,6 +64,7 @@ class HandMesh(Task):
             raise ValueError(f"HandMesh: network must be a ReJSHand, got {type(network).__name__}")
         if initial_backbone not in (None, "lite0"):
             raise ValueError(f"HandMesh: initial_backbone must be 'lite0' or left out, got {initial_backbone!r}")
+        network.to(memory_format=torch.channels_last)  # a quarter less time for a step on the CPU
         self.steps = HandSteps() if schedule is None else schedule
         self.weights, self.over_valid = (keypoint_weight, joint_weight, vertex_weight), over_valid
         self.decay_by_name, self.predictions_file = decay_by_name, predictions_file

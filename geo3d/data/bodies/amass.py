@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -142,7 +142,7 @@ def turned(root: np.ndarray, turn: Turn, rng: np.random.Generator) -> np.ndarray
 
 
 @cache
-def _model(path: str | None):  # type: ignore[no-untyped-def]  # a module of smplx, which is imported where it is used
+def _model(path: str | None) -> tuple[Any, np.ndarray, np.ndarray]:  # a module of smplx, which is imported where it is used
     from geo3d.body.models import load_body_model
 
     body = load_body_model(path)
