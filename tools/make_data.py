@@ -43,6 +43,9 @@ def _make_data(argv: list[str]) -> int:
         "--backgrounds", type=Path, help="hands: folder of photographs for backgrounds and cloth (default: procedural)"
     )
     parser.add_argument("--evaluation-size", type=int, help="hands: pictures of evaluation/ among them (default: a tenth)")
+    parser.add_argument(
+        "--wide", action="store_true", help="hands: scenes with no, one or two hands of any size, for detectors"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     arguments = parser.parse_args(argv)
     KINDS[arguments.kind](arguments)
@@ -81,6 +84,7 @@ def _hands(arguments: argparse.Namespace) -> None:
         skins=arguments.skins,
         backgrounds=arguments.backgrounds,
         evaluation_size=arguments.evaluation_size,
+        wide=arguments.wide,
         workers=arguments.workers,
     )
 

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from geo3d.data.bodies.modules import Amass
     from geo3d.data.files.geometry import Geometry, read_geometry
-    from geo3d.data.generated import GeneratedBodies, GeneratedHands, GeneratedRenders, GeneratedShapes, GeneratedStreets
+    from geo3d.data.generated import (
+        GeneratedBodies,
+        GeneratedHands,
+        GeneratedHandScenes,
+        GeneratedRenders,
+        GeneratedShapes,
+        GeneratedStreets,
+    )
     from geo3d.data.hands.modules import FreiHand
+    from geo3d.data.hands.scenes import HandScenes
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
     from geo3d.data.images.preprocessing import prepare_views
@@ -45,11 +53,13 @@ __all__ = [
     "FG3DDataset",
     "FreiHand",
     "GeneratedBodies",
+    "GeneratedHandScenes",
     "GeneratedHands",
     "GeneratedRenders",
     "GeneratedShapes",
     "GeneratedStreets",
     "Geometry",
+    "HandScenes",
     "Kitti",
     "LidarBatch",
     "LidarSample",
@@ -84,11 +94,19 @@ _MODULES = {
     "bodies.modules": ("Amass",),
     "files.geometry": ("Geometry", "read_geometry"),
     "hands.modules": ("FreiHand",),
+    "hands.scenes": ("HandScenes",),
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "lidar.sweeps": ("CameraView", "LidarSample", "read_sweep"),
     "shapes.fg3d": ("FG3D", "FG3DDataset"),
-    "generated": ("GeneratedBodies", "GeneratedHands", "GeneratedRenders", "GeneratedShapes", "GeneratedStreets"),
+    "generated": (
+        "GeneratedBodies",
+        "GeneratedHandScenes",
+        "GeneratedHands",
+        "GeneratedRenders",
+        "GeneratedShapes",
+        "GeneratedStreets",
+    ),
     "images.modules": ("Pix3D", "ShapeNetR2N2"),
     "images.pix3d": ("Pix3DDataset",),
     "images.preprocessing": ("prepare_views",),

@@ -160,6 +160,22 @@ class GeneratedHands:
 
 
 @dataclass(frozen=True)
+class GeneratedHandScenes(GeneratedHands):
+    """Scenes with no, one or two hands, for detectors, from the same numbers and folders as `GeneratedHands`."""
+
+    size: int = 10_000
+
+    def folder_name(self) -> str:
+        return f"scenes-of-{super().folder_name()}"
+
+    def write(self, out: Path) -> None:
+        from geo3d.data.synthetic.hands.generate import write_hands
+
+        folders = {"skins": self.skins, "backgrounds": self.backgrounds}
+        write_hands(out, self.size, self.seed, wide=True, workers=self.workers, **folders)
+
+
+@dataclass(frozen=True)
 class GeneratedBodies:
     """What to generate.
 

@@ -3,8 +3,9 @@
 from geo3d.tasks.body_fitting import BodyFitting
 from geo3d.tasks.classification import Classification
 from geo3d.tasks.detection import Detection
+from geo3d.tasks.hand_detection import HandDetection
 from geo3d.tasks.hand_mesh import HandMesh
 from geo3d.tasks.part_segmentation import PartSegmentation
 from geo3d.tasks.reconstruction import Reconstruction
 
-__all__ = ["BodyFitting", "Classification", "Detection", "HandMesh", "PartSegmentation", "Reconstruction"]
+__all__ = ["BodyFitting", "Classification", "Detection", "HandDetection", "HandMesh", "PartSegmentation", "Reconstruction"]

@@ -1,6 +1,15 @@
-"""ReJSHand (2025): 2D keypoints, joints and the mesh of a hand from one image."""
+"""ReJSHand (2025): 2D keypoints, joints and the mesh of a hand from one image; a detector of hands."""
 
 from geo3d.models.rejshand.backbones import Backbone, fold_norms
+from geo3d.models.rejshand.detector import (
+    DetectedHands,
+    DetectorLosses,
+    HandBoxes,
+    HandDetector,
+    HandMaps,
+    decode_hands,
+    detector_losses,
+)
 from geo3d.models.rejshand.folded import FoldedReJSHand
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention, Expansion, InteractionBlock, TokenAttention
 from geo3d.models.rejshand.lite0 import load_lite0
@@ -12,15 +21,22 @@ __all__ = [
     "Backbone",
     "BoneFeatures",
     "CoordinateAttention",
+    "DetectedHands",
+    "DetectorLosses",
     "Expansion",
     "FoldedReJSHand",
+    "HandBoxes",
+    "HandDetector",
     "HandLosses",
+    "HandMaps",
     "HandOutput",
     "HandTargets",
     "InteractionBlock",
     "MeshHead",
     "ReJSHand",
     "TokenAttention",
+    "decode_hands",
+    "detector_losses",
     "fold_norms",
     "hand_losses",
     "load_lite0",

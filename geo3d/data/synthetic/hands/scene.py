@@ -135,7 +135,7 @@ def make_picture(seed: int, index: int, materials: Materials) -> HandPicture:
     hand = hand_model().pose(betas, pose.joints, pose.wrist)
     turn = draw_view(rng)
     camera, place = draw_camera(hand, turn, rng)
-    scene = Scene(camera, draw_lighting(rng), _background(materials, rng))
+    scene = Scene(camera, draw_lighting(rng), draw_background(materials, rng))
     scene.parts = [part.moved(turn, place) for part in dressed_hand(hand, pose, materials, rng)]
     scene.parts += _surroundings(hand, turn, place, materials, rng)
     light, owner = scene.render()
@@ -239,14 +239,15 @@ def relief(hand: Hand, rng: np.random.Generator) -> np.ndarray:
     return raised
 
 
-def _background(materials: Materials, rng: np.random.Generator) -> np.ndarray:
-    picture = cut(draw_picture(materials.photographs if rng.random() < 0.88 else (), rng), SIZE, rng)
+def draw_background(materials: Materials, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    """[size, size, 3] linear light: part of a photograph or of a procedural picture, now and then with the colours of skin."""
+    picture = cut(draw_picture(materials.photographs if rng.random() < 0.88 else (), rng), size, rng)
     if rng.random() < 0.15:  # the colours of skin and faces
         from geo3d.data.synthetic.hands.noise import smooth_noise
         from geo3d.data.synthetic.hands.skins import procedural_skin
 
         tone = procedural_skin(rng)[SIZE // 2, SIZE // 2]
-        share = (smooth_noise(rng, SIZE, int(rng.integers(1, 5))) > rng.uniform(-1, 0.8))[..., None].astype(np.float32)
+        share = (smooth_noise(rng, size, int(rng.integers(1, 5))) > rng.uniform(-1, 0.8))[..., None].astype(np.float32)
         share = lens.blur(share[..., 0], rng.uniform(1, 10))[..., None]
         picture = picture * (1 - share) + tone * (0.5 + picture) * share
     picture = lens.blur(picture, rng.choice([0, rng.uniform(0, 1), rng.uniform(1, 6)]))
