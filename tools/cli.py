@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from geo3d.heap import keep_heap
 
-KEEP_HEAP = ("predict", "demo", "train", "test")  # they run networks
+KEEP_HEAP = ("predict", "demo", "hand-demo", "train", "test")  # they run networks
 
 TOOLS = {
     "predict": "run a packaged or own model on files",
     "view": "look at files and data sets, in a window, a picture or a browser",
+    "hand-demo": "hands in a video as it comes, from a camera, a film or a browser",
     "demo": "see it work on sample shapes",
     "train": "train a model from a YAML",
     "test": "evaluate a model and print its metrics",

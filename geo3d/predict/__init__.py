@@ -1,11 +1,13 @@
 """Trained networks on the user's own files: `load` gives the predictor of any weights."""
 
 from geo3d.predict.base import Predictor
+from geo3d.predict.hand_finder import HandBox, HandFinder
 from geo3d.predict.hands import FoundHand, FoundHands, HandPredictor
 from geo3d.predict.loading import load
 from geo3d.predict.placement import Mounting, Placement, place
 from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
 from geo3d.predict.sweeps import DetectionResult, Detector
+from geo3d.predict.tracking import HandTracker, OneEuroFilter, TrackedFrame, TrackedHand
 
 __all__ = [
     "ClassScores",
@@ -13,13 +15,19 @@ __all__ = [
     "Detector",
     "FoundHand",
     "FoundHands",
+    "HandBox",
+    "HandFinder",
     "HandPredictor",
+    "HandTracker",
     "Mounting",
+    "OneEuroFilter",
     "PartLabeler",
     "PartLabels",
     "Placement",
     "Predictor",
     "ShapeClassifier",
+    "TrackedFrame",
+    "TrackedHand",
     "load",
     "place",
 ]

@@ -15,13 +15,14 @@ from torch import nn
 from geo3d.body.hands import KEYPOINT_PARENTS
 from geo3d.data.hands.crops import ROOT
 from geo3d.geometry.alignment import solve_translation
-from geo3d.geometry.virtual_camera import default_camera_matrix, virtual_camera
+from geo3d.geometry.virtual_camera import VirtualCamera, default_camera_matrix, virtual_camera
 from geo3d.models.rejshand import FoldedReJSHand
 from geo3d.predict.base import Predictor
+from geo3d.predict.hand_runtime import Runner, onnx_runner, torch_runner
+from geo3d.predict.images import Image, upright_rgb
 from geo3d.zoo.weights import WeightsInfo
 
 Side = Literal["right", "left"]
-Image = str | Path | np.ndarray
 FINGER_COLORS = (
     (230, 70, 60),
     (240, 170, 40),
@@ -105,6 +106,11 @@ class HandPredictor(Predictor[Image, FoundHands]):
         self.as_released = bool(info.preprocessing.get("as_released", False))
         folded: Any = FoldedReJSHand(network)  # type: ignore[arg-type]
         self.folded = folded
+        self.run: Runner = lambda crops: torch_runner(self.folded, self.device)(crops)
+
+    def use_onnx(self, threads: int = 1) -> None:
+        """Run by ONNX Runtime from now on; raises ImportError without it."""
+        self.run = onnx_runner(self.folded, self.side, threads)
 
     def __call__(
         self,
@@ -136,19 +142,31 @@ class HandPredictor(Predictor[Image, FoundHands]):
                 f"HandPredictor: expected 'right' or 'left' for each of {len(rectangles)} boxes, got {list(chosen)}"
             )
         matrix = default_camera_matrix(width, height) if camera_matrix is None else np.asarray(camera_matrix, np.float64)
-        hands = tuple(self._hand(image, box, side, matrix, scale) for box, side in zip(rectangles, chosen, strict=True))
+        cameras = [
+            virtual_camera(matrix, box[:2] + box[2:] / 2, box[2:] * scale, self.side, as_released=self.as_released)
+            for box in rectangles
+        ]
+        hands: tuple[FoundHand, ...] = ()
+        if cameras:
+            outputs = self.run(np.stack([_crop(image, camera, side) for camera, side in zip(cameras, chosen, strict=True)]))
+            rows = zip(rectangles, chosen, cameras, *outputs, strict=True)
+            hands = tuple(self._hand(box, side, matrix, camera, *parts) for box, side, camera, *parts in rows)
         return FoundHands(image, matrix, camera_matrix is None, hands)
 
-    def _hand(self, image: np.ndarray, box: np.ndarray, side: Side, matrix: np.ndarray, scale: float) -> FoundHand:
-        camera = virtual_camera(matrix, box[:2] + box[2:] / 2, box[2:] * scale, self.side, as_released=self.as_released)
-        crop = camera.warp(image)
-        sign = np.array([-1.0 if side == "left" else 1.0, 1, 1])
-        crop = crop[:, ::-1] if side == "left" else crop
-        tensor = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None].to(self.device)
-        with torch.inference_mode():
-            output = self.folded(tensor)
-        keypoints, joints, vertices = (part[0].double().cpu().numpy() for part in output)
+    def _hand(
+        self,
+        box: np.ndarray,
+        side: Side,
+        matrix: np.ndarray,
+        camera: VirtualCamera,
+        keypoints: np.ndarray,
+        joints: np.ndarray,
+        vertices: np.ndarray,
+    ) -> FoundHand:
+        """What the network says of a crop, in the image and before its camera."""
+        keypoints, joints, vertices = (part.astype(np.float64) for part in (keypoints, joints, vertices))
         keypoints = keypoints * self.side
+        sign = np.array([-1.0 if side == "left" else 1.0, 1, 1])
         if side == "left":
             keypoints = np.array([self.side - 1, 0]) + keypoints * [-1, 1]
         root = joints[ROOT].copy()
@@ -159,40 +177,8 @@ class HandPredictor(Predictor[Image, FoundHands]):
         return FoundHand(side, box, pixels, joints + place, vertices + place)
 
 
-def upright_rgb(source: Image) -> np.ndarray:
-    """An image [H, W, 3] uint8 R, G, B, turned as its EXIF data says, from a file or an array with one, three or four channels.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not an image, or an array of another form.
-    """
-    if isinstance(source, np.ndarray):
-        array = source
-    else:
-        from PIL import Image as Pillow
-        from PIL import ImageOps, UnidentifiedImageError
-
-        if not Path(source).is_file():
-            raise FileNotFoundError(f"no image {source}")
-        try:
-            with Pillow.open(source) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                array = np.asarray(picture if picture.mode.startswith("I") else picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(f"{source}: expected an image, got {str(error)[:100]}") from None
-        if array.dtype == np.int32:
-            array = array.clip(0, 65535).astype(np.uint16)
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    if (
-        array.dtype != np.uint8
-        or array.ndim not in (2, 3)
-        or 0 in array.shape
-        or (array.ndim == 3 and array.shape[2] not in (1, 3, 4))
-    ):
-        raise ValueError(
-            f"image: expected [H, W], [H, W, 3] or [H, W, 4] uint8 or uint16, got {list(array.shape)} {array.dtype}"
-        )
-    if array.ndim == 2 or array.shape[2] == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    return np.ascontiguousarray(array[..., :3])
+def _crop(image: np.ndarray, camera: VirtualCamera, side: Side) -> np.ndarray:
+    """[3, S, S] of what the virtual camera sees; of a left hand mirrored."""
+    crop = camera.warp(image)
+    crop = crop[:, ::-1] if side == "left" else crop
+    return np.ascontiguousarray(crop.transpose(2, 0, 1))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from geo3d.predict.base import Predictor
+from geo3d.predict.hand_finder import HandFinder
 from geo3d.predict.hands import HandPredictor
 from geo3d.predict.shapes import PartLabeler, ShapeClassifier
 from geo3d.predict.sweeps import Detector
@@ -18,6 +19,7 @@ from geo3d.zoo.weights import WeightsInfo, build, fill, read_info, read_tensors
 PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights name it
     "classification": ShapeClassifier,
     "detection": Detector,
+    "hand_detection": HandFinder,
     "hand_mesh": HandPredictor,
     "part_segmentation": PartLabeler,
 }

@@ -52,6 +52,7 @@ class HandDetection(Task):
             raise ValueError(f"HandDetection: initial_backbone must be 'lite0' or left out, got {initial_backbone!r}")
         if frozen_stages and initial_backbone is None:
             raise ValueError("HandDetection: frozen_stages goes with initial_backbone, fresh stages must learn")
+        network.to(memory_format=torch.channels_last)  # a quarter less time for a step on the CPU
         self.steps = HandSteps(cosine=True, drop=0.02) if schedule is None else schedule
         self.box_weight = box_weight
         if initial_backbone == "lite0":

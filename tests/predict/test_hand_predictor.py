@@ -11,7 +11,8 @@ from PIL import Image
 
 from geo3d.geometry.virtual_camera import default_camera_matrix, virtual_camera
 from geo3d.models.rejshand import HandOutput, ReJSHand
-from geo3d.predict.hands import HandPredictor, upright_rgb
+from geo3d.predict.hands import HandPredictor
+from geo3d.predict.images import upright_rgb
 from geo3d.zoo.weights import WeightsInfo
 
 SIDE = 64
@@ -106,9 +107,9 @@ def test_images_are_turned_as_their_exif_says(tmp_path):
 
 def test_bad_input_is_told(predictor, tmp_path):
     (tmp_path / "a.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"a.jpg: expected an image"):
+    with pytest.raises(ValueError, match=r"a.jpg: expected a picture"):
         predictor(tmp_path / "a.jpg")
-    with pytest.raises(FileNotFoundError, match="no image .*b.jpg"):
+    with pytest.raises(FileNotFoundError, match="b.jpg: no such file"):
         predictor(tmp_path / "b.jpg")
     with pytest.raises(
         ValueError, match=r"expected \[H, W\], \[H, W, 3\] or \[H, W, 4\] uint8 or uint16, got \[3, 3\] float64"

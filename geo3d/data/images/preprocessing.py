@@ -22,6 +22,8 @@ GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B
 def read_image(path: str | Path) -> np.ndarray:
     """A picture, turned as its EXIF tag says: [H, W, 4] uint8 R, G, B, A where the file has transparency, else [H, W, 3].
 
+    Of grey pictures with 16 bits the higher eight are taken.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a picture, or a truncated one.
@@ -34,6 +36,9 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             turned = ImageOps.exif_transpose(image)
+            if turned.mode.startswith("I"):
+                gray = (np.asarray(turned).clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
+                return np.repeat(gray[..., None], 3, axis=2)
             has_alpha = "A" in turned.getbands() or "transparency" in turned.info
             return np.asarray(turned.convert("RGBA" if has_alpha else "RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports damaged PNGs as syntax errors
