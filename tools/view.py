@@ -55,11 +55,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _view(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
+    if arguments.up is not None:
+        from geo3d.viz import Scene
+
+        Scene(up=arguments.up)  # refused here, not for each file
     target = Path(f"{arguments.paths[0].resolve().stem or 'view'}.html") if arguments.html else arguments.save
     if target is not None and target.exists() and not arguments.overwrite:
         raise FileExistsError(f"{target} exists; choose another name, or --overwrite")
     if target is None and not arguments.web and not arguments.list:
         _check_display()
+    from geo3d.tools.viewing.reading import first_readable
+
     samples = _open(arguments)
     if arguments.list:
         print("\n".join(f"{index:>5}  {name}" for index, name in enumerate(samples.names)))
@@ -67,7 +73,8 @@ def _view(argv: list[str]) -> int:
     index = arguments.index or 0
     if not -len(samples) <= index < len(samples):
         raise ValueError(f"--index {index}: expected 0..{len(samples) - 1}, as there are {len(samples)} {samples.kind}")
-    samples = samples.from_index(index % len(samples))
+    chosen = arguments.index is not None or arguments.columns is not None  # errors are then of what the user asked for
+    samples = samples.from_index(index % len(samples)) if chosen else first_readable(samples)
     if target is not None:
         _save(samples, target, arguments)
     else:
@@ -89,6 +96,7 @@ def _columns(text: str | None) -> int | str | None:
 
 def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None:
     """Pictures and models hold one sample; videos and pages hold all, unless --index names one."""
+    from geo3d.tools.viewing.reading import readable
     from geo3d.tools.viewing.samples import Scenes
     from geo3d.viz import SceneSequence
     from geo3d.viz.pictures import PICTURE_SUFFIXES
@@ -99,7 +107,7 @@ def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None
         if len(samples) > MAX_SAMPLES:
             print(f"{target}: the first {MAX_SAMPLES} of {len(samples)} samples; --index N takes one", file=sys.stderr)
         view = arguments.view or samples[0].view
-        SceneSequence(islice(Scenes(samples), MAX_SAMPLES), fps=FPS).save(target, view=view, **size)
+        SceneSequence(islice(Scenes(readable(samples)), MAX_SAMPLES), fps=FPS).save(target, view=view, **size)
     else:
         sample = samples[0]
         views = [arguments.view] if arguments.view else list(sample.views)
@@ -111,11 +119,12 @@ def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None
 
 
 def _show(samples: Samples, arguments: argparse.Namespace) -> None:
+    from geo3d.tools.viewing.reading import readable
     from geo3d.tools.viewing.samples import Scenes
     from geo3d.viz import SceneSequence
 
     size = (1280, 800) if arguments.size is None else tuple(arguments.size)
-    sequence = SceneSequence(Scenes(samples), fps=FPS)
+    sequence = SceneSequence(Scenes(readable(samples)), fps=FPS)
     view = arguments.view or samples[0].view
     keys = "; the arrow keys step through them" if len(samples) > 1 else ""
     print(f"{len(samples)} {samples.kind}{keys}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,23 @@ _PALETTE_HEX = (
     "E45484 549C48 8478A8 B4D8D8 186C54 9C0078 606CFC 3C24B4 D860E4 A84848 A89078 FCB4F0 3C480C 543C48 489CFC C0CCF0"
 )
 PALETTE = np.frombuffer(bytes.fromhex(_PALETTE_HEX), dtype=np.uint8).reshape(-1, 3)  # [64, 3], read-only
+KNOWN_CLASSES = (
+    ("car", "vehicle", "regular_vehicle"),
+    ("pedestrian", "person", "official_signaler"),
+    ("cyclist", "bicyclist", "bicycle", "wheeled_rider"),
+    ("truck", "large_vehicle", "box_truck", "truck_cab"),
+    ("bus", "school_bus", "articulated_bus", "tram"),
+    ("motorcycle", "motorcyclist"),
+    ("van",),
+    ("trailer", "vehicular_trailer"),
+    ("person_sitting", "stroller", "wheelchair"),
+    ("construction_vehicle", "other_vehicle", "emergency_vehicle"),
+    ("traffic_cone", "construction_cone", "construction_barrel", "bollard"),
+    ("barrier",),
+    ("sign", "stop_sign", "message_board_trailer", "mobile_pedestrian_sign"),
+    ("animal", "dog"),
+    ("misc", "wheeled_device"),
+)
 UNLABELLED = (200, 200, 205)  # for negative labels and values that are not finite
 
 
@@ -36,6 +54,19 @@ def by_label(labels: Any) -> np.ndarray:
     colors = PALETTE[labels % len(PALETTE)]
     colors[labels < 0] = UNLABELLED
     return colors
+
+
+def class_color(name: str) -> tuple[int, int, int]:
+    """The colour of a class, by its name alone: the same in each picture, whichever classes are there.
+
+    Usual classes of driving have palette colours of their own, under any data set's spelling; others get one by their letters, which
+    two of them may share.
+    """
+    word = name.strip().lower().replace(" ", "_")
+    known = next((row for row, names in enumerate(KNOWN_CLASSES) if word in names), None)
+    rest = len(PALETTE) - len(KNOWN_CLASSES)
+    row = len(KNOWN_CLASSES) + zlib.crc32(word.encode()) % rest if known is None else known
+    return tuple(PALETTE[row].tolist())
 
 
 def by_value(values: Any, *, low: float | None = None, high: float | None = None, colormap: str = "viridis") -> np.ndarray:

@@ -10,6 +10,9 @@ import numpy as np
 
 from geo3d.viz.colors import as_array, as_colors, by_distance, by_height, by_label, by_value
 
+FAR, FAR_SHARE = 3.0, 0.01  # times the distance within which all others lie; at most this share of the points can be far
+FEW_POINTS = 10  # among so few each one counts
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
@@ -104,7 +107,7 @@ def parts_of(layers: Sequence[Layer], kind: type) -> list[Any]:
 def extent_points(part: Part) -> np.ndarray:
     """[N, 3] what a picture must show of a part: its points, or the vertices that its faces use."""
     if isinstance(part, Points):
-        return part.positions
+        return without_far(part.positions)
     if isinstance(part, Mesh):
         return part.vertices[np.unique(part.faces)] if part.lit else np.empty((0, 3))  # a camera's lines go round its image
     if isinstance(part, Lines):
@@ -112,6 +115,15 @@ def extent_points(part: Part) -> np.ndarray:
     if isinstance(part, Labels):
         return part.around.reshape(-1, 3)
     return np.empty((0, 3))
+
+
+def without_far(positions: np.ndarray) -> np.ndarray:
+    """The points [N, 3] that a picture must show: all, but for one or the last percent where they lie far from the others."""
+    if len(positions) < FEW_POINTS:
+        return positions
+    distance = np.abs(positions - np.median(positions, axis=0)).max(axis=1)
+    last = len(distance) - 1 - max(1, int(FAR_SHARE * len(distance)))
+    return positions[distance <= FAR * np.partition(distance, last)[last]]
 
 
 def rows_of_three(values: Any, name: str, *, empty: bool = False) -> np.ndarray:

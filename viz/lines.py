@@ -42,7 +42,10 @@ def skeleton_layer(
     texts: Sequence[str] | None,
 ) -> Layer:
     """See `Scene.add_skeleton`."""
-    positions = rows_of_three(joints, "joints")
+    array = as_array(joints)
+    absent = np.isnan(array).any(1) if array.ndim == 2 and array.dtype.kind == "f" else np.zeros(array.shape[:1], bool)
+    positions = rows_of_three(np.where(absent[:, None], 0, array) if absent.any() else array, "joints")
+    known = ~absent
     pairs = as_array(bones).reshape(-1, 2) if len(bones) == 0 else as_array(bones)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or (len(pairs) and pairs.dtype.kind not in "iu"):
         raise ValueError(f"bones must be [B, 2] integer rows of joints, got {list(pairs.shape)} {pairs.dtype}")
@@ -54,12 +57,16 @@ def skeleton_layer(
     check_between(joint_size, "joint_size", 0, 64, " pixels")
     rgb = as_colors(BONE_COLOR if colors is None else colors, len(positions))
     pairs = pairs.astype(np.int64)
+    pairs = pairs[known[pairs].all(1)]
+    if not known.any():
+        return Layer("skeleton", ())
     parts: tuple[Part, ...] = (
         Lines(positions[pairs], rgb[pairs[:, 1]], width, 1.0, hidden),
-        Points(positions, (rgb * 0.8).astype(np.uint8), None, joint_size),
+        Points(positions[known], (rgb[known] * 0.8).astype(np.uint8), None, joint_size),
     )
     if texts is not None:
-        parts += (Labels(positions[:, None], tuple(str(text) for text in texts), rgb),)
+        named = tuple(str(text) for text, keep in zip(texts, known, strict=True) if keep)
+        parts += (Labels(positions[known][:, None], named, rgb[known]),)
     return Layer("skeleton", parts)
 
 

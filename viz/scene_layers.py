@@ -163,7 +163,7 @@ class SceneLayers(SceneContent):
         """Adds joints and the bones between them.
 
         Args:
-            joints: [J, 3], J > 0.
+            joints: [J, 3], J > 0; rows with NaN are absent, and so are their bones.
             bones: [B, 2] integer rows of `joints`, parent first; a bone has the colour of its second joint.
             colors: one colour or [J, 3].
             width: of the bones in pixels.

@@ -84,7 +84,7 @@ def test_results_are_written_and_drawn(predictor, tmp_path):
 IMAGES = {
     "grey": (np.full((4, 6), 90, np.uint8), 90),
     "sixteen_bits": (np.full((4, 6), 90 * 256, np.uint16), 90),
-    "four_channels": (np.full((4, 6, 4), 90, np.uint8), 90),
+    "four_channels": (np.full((4, 6, 4), 90, np.uint8), 197),  # on white
 }
 
 

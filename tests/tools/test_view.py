@@ -12,14 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from street_frames import write_frames
 
 from geo3d.data.files.binvox import write_binvox
 from geo3d.data.files.geometry import write_ply
 from geo3d.data.lidar.kitti import read_kitti_frame
+from geo3d.predict.hands import upright_rgb
 from geo3d.tools import cli, view
 from geo3d.tools.viewing import Options, open_paths
+from geo3d.tools.viewing.naming import distinct_names
 from geo3d.tools.viewing.predictions import read_predictions
 from geo3d.tools.viewing.samples import Scenes
+from geo3d.tools.viewing.sweeps import sweep_sample
+from geo3d.viz.frames import as_image
+from geo3d.viz.layers import Picture, parts_of
 
 SMALL = ["--size", "320", "240"]
 
@@ -278,3 +284,84 @@ def test_unrelated_shapes_are_stepped_through_at_one_size(samples):
     assert (drawn[0] != np.asarray(Image.open(samples / "interhand2.6m/image69148.jpg").resize((167, 256)))).any()
     drive = open_paths([samples / "argoverse2"], Options())
     assert drive.steady and not opened.steady
+
+
+def test_names_are_distinct(tmp_path, capsys):
+    points = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype("<f4")
+    paths = [tmp_path / folder / "velodyne" / "000000.bin" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        points.tofile(path)
+    for arguments in ([str(tmp_path)], [*map(str, paths)], [str(tmp_path / "a"), str(tmp_path / "b")], [str(paths[0])] * 2):
+        assert view.main([*arguments, "--list"]) == 0
+        names = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+        assert len(names) == 2 == len(set(names)) and all("000000.bin" in name for name in names)
+    assert distinct_names([Path("a/v/0"), Path("b/v/0"), Path("c")]) == ("a/v/0", "b/v/0", "c")
+
+
+def test_a_folder_whose_first_file_cannot_be_read(clouds, tmp_path, capsys):
+    (clouds / "aaa.ply").write_bytes(b"ply, they said")
+    assert view.main([str(clouds), "--save", str(tmp_path / "a.png"), *SMALL]) == 0
+    said = capsys.readouterr()
+    assert "aaa.ply: not shown: " in said.err and "cloud.ply" in said.out
+    assert view.main([str(clouds), "--save", str(tmp_path / "a.html"), *SMALL]) == 0  # all others are on the page
+    assert "aaa.ply: not shown: " in capsys.readouterr().err and (tmp_path / "a.html").stat().st_size > 10_000
+    for arguments in ([str(clouds), "--index", "0"], [str(clouds / "aaa.ply")]):  # what was asked for is an error
+        assert view.main([*arguments, "--save", str(tmp_path / "b.png"), *SMALL]) == 2
+    for path in clouds.rglob("*.*"):
+        path.write_bytes(b"nothing")
+    assert view.main([str(clouds), "--save", str(tmp_path / "b.png"), *SMALL]) == 2
+
+
+def test_a_frame_with_an_absent_image(tmp_path, capsys):
+    root = write_frames(tmp_path / "kitti", count=1) / "training"
+    image = root / "image_2" / "000000.png"
+    sample = read_kitti_frame(root, "000000")
+    shown = sweep_sample(sample, Options(), "x")
+    image.unlink()
+    rest = sweep_sample(sample, Options(), "x")
+    assert "image_2: not shown: " in capsys.readouterr().err
+    assert "points" in rest.scene.layers and len(rest.scene.layers) == len(shown.scene.layers) - 1
+
+
+def test_absent_nuscenes_images(samples, tmp_path, capsys):
+    if not (samples / "nuscenes").is_dir():
+        pytest.skip(f"no {samples / 'nuscenes'}")
+    root = shutil.copytree(samples / "nuscenes", tmp_path / "nuscenes", ignore=shutil.ignore_patterns("*.npz"))
+    next((root / "samples" / "CAM_BACK").glob("*.jpg")).unlink()
+    assert view.main([str(root), "--save", str(tmp_path / "a.png"), *SMALL]) == 0
+    assert "CAM_BACK: not shown: " in capsys.readouterr().err
+
+
+def test_absent_keypoints_are_not_drawn(tmp_path):
+    Image.new("RGB", (500, 500), (128, 128, 128)).save(tmp_path / "hand.png")
+    rows = np.column_stack([np.full(21, 300.0), np.linspace(250, 350, 21), np.full(21, 2)])
+    rows[5:] = 0
+    annotation = {"image_id": 1, "keypoints": rows.reshape(-1).tolist()}
+    content = {"images": [{"id": 1, "file_name": "hand.png"}], "annotations": [annotation]}
+    (tmp_path / "hands.json").write_text(json.dumps(content))
+    [picture] = parts_of(list(open_paths([tmp_path], Options())[0].scene.layers.values()), Picture)
+    drawn = (np.abs(picture.pixels.astype(int) - 128) > 30).any(-1)
+    assert drawn[240:360, 280:320].any() and not drawn[:200].any() and not drawn[:, :250].any()
+
+
+def test_a_transparent_image_has_one_background(tmp_path):
+    pixels = np.zeros((40, 60, 4), np.uint8)
+    pixels[:, :30] = (200, 10, 10, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    [picture] = parts_of(list(open_paths([tmp_path / "a.png"], Options())[0].scene.layers.values()), Picture)
+    for shown in (picture.pixels, as_image(pixels), upright_rgb(tmp_path / "a.png"), upright_rgb(pixels)):
+        assert (shown[:, 30:] == 255).all() and (shown[:, :30] == (200, 10, 10)).all()
+
+
+def test_labels_keep_their_colors(tmp_path):
+    points = np.random.default_rng(0).uniform(-9, 9, (60, 4)).astype("<f4")
+    colors = []
+    for labels in ([40, 10], [40, 10, 30], [10, 252, 7]):
+        folder = tmp_path / str(len(colors))
+        (folder / "velodyne").mkdir(parents=True)
+        (folder / "labels").mkdir()
+        points.tofile(folder / "velodyne" / "000000.bin")
+        np.resize(np.array(labels, "<u4"), 60).tofile(folder / "labels" / "000000.label")
+        colors.append(open_paths([folder / "velodyne" / "000000.bin"], Options())[0].scene.legend)
+    assert len({legend["label 10"] for legend in colors}) == 1 and colors[0]["label 40"] == colors[1]["label 40"]

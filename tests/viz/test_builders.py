@@ -17,6 +17,7 @@ from geo3d.viz import builders
 from geo3d.viz.builders.detection import PREDICTED, TRUE, pinhole_of
 from geo3d.viz.builders.hand import with_keypoints
 from geo3d.viz.builders.reconstruction import EXTRA, RIGHT
+from geo3d.viz.colors import KNOWN_CLASSES, class_color
 from geo3d.viz.layers import Labels, Lines, Picture, Points, parts_of
 
 BOX = np.array([[10.0, 0, 0, 4, 2, 1.5, 0.3]])
@@ -45,6 +46,17 @@ def test_boxes_of_one_kind_are_colored_by_class():
     scene = builders.detection_scene(ground(), true_boxes=boxes, true_names=["b", "a", "b"])
     [lines] = parts_of([scene.layers["true boxes"]], Lines)
     assert list(scene.legend) == ["a", "b"] and tuple(lines.colors[0]) == scene.legend["b"] != scene.legend["a"]
+
+
+def test_a_class_keeps_its_color_whichever_others_are_there():
+    boxes = np.concatenate([BOX, BOX + [5, 0, 0, 0, 0, 0, 0]])
+    alone = builders.detection_scene(ground(), boxes=BOX, names=["Pedestrian"]).legend
+    for other in ("Car", "Cyclist", "zebra", "aardvark"):
+        both = builders.detection_scene(ground(), boxes=boxes, names=["Pedestrian", other]).legend
+        assert both["Pedestrian"] == alone["Pedestrian"] != both[other]
+    driving = [names[0] for names in KNOWN_CLASSES]
+    assert len({class_color(name) for name in driving}) == len(driving)
+    assert class_color("REGULAR_VEHICLE") == class_color("car") == class_color("Car")
 
 
 def test_scenes_in_which_nothing_was_found():

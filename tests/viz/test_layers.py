@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from geo3d.viz import PALETTE, Scene, by_distance
-from geo3d.viz.layers import Labels, Lines, Mesh, Picture, Points
+from geo3d.viz.drawing import visible_content
+from geo3d.viz.layers import Labels, Lines, Mesh, Picture, Points, parts_of
 from geo3d.viz.voxels import surface_squares
 
 POINTS = np.random.default_rng(0).normal(size=(50, 3))
@@ -234,3 +235,38 @@ def test_handles_hide_change_and_remove():
     assert not handle.visible
     with pytest.raises(ValueError, match="was removed"):
         handle.visible = True
+
+
+def test_absent_joints_and_their_bones_are_not_drawn():
+    joints = np.array([[0.0, 0, 0], [1, 0, 0], [np.nan, np.nan, np.nan], [3, 0, 0]])
+    scene = Scene()
+    scene.add_skeleton(joints, [(0, 1), (1, 2), (2, 3)], texts=["a", "b", "c", "d"], name="s")
+    [lines], [dots], [labels] = (parts_of([scene.layers["s"]], kind) for kind in (Lines, Points, Labels))
+    np.testing.assert_array_equal(lines.segments, [[[0, 0, 0], [1, 0, 0]]])
+    assert len(dots.positions) == 3 and labels.texts == ("a", "b", "d")
+    scene.add_skeleton(np.full((2, 3), np.nan), [(0, 1)], name="nobody")
+    assert scene.layers["nobody"].parts == ()
+
+
+@pytest.mark.parametrize("count,far", [(11, 1), (5000, 1), (5000, 40)])
+def test_far_points_do_not_shrink_the_rest(count, far):
+    near = np.random.default_rng(0).uniform(-1, 1, (count, 3))
+    cloud = np.concatenate([near, np.full((far, 3), 1e9)])
+    scene = Scene()
+    scene.add_points(cloud)
+    shown = visible_content(list(scene.layers.values()))
+    assert len(shown) == count and np.abs(shown).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["cube", "line", "few", "halves"])
+def test_shapes_are_shown_whole(name):
+    generator = np.random.default_rng(0)
+    cloud = {
+        "cube": generator.uniform(-1, 1, (500, 3)),
+        "line": np.linspace(0, 1, 50)[:, None] * [1, 0, 0],
+        "few": np.eye(3) * 1e6,
+        "halves": np.repeat([[0.0, 0, 0], [100, 0, 0]], [900, 100], axis=0),
+    }[name]
+    scene = Scene()
+    scene.add_points(cloud)
+    assert len(visible_content(list(scene.layers.values()))) == len(cloud)

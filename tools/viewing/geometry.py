@@ -79,11 +79,12 @@ def image_files(paths: Sequence[Path], names: Sequence[str], options: Options) -
 
 
 def read_image(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8; raises ValueError for what is no image."""
+    """[H, W, 3] uint8, or with transparency [H, W, 4]; raises ValueError for what is no image."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            is_transparent = "A" in image.getbands() or "transparency" in image.info
+            return np.asarray(image.convert("RGBA" if is_transparent else "RGB"))
     except (UnidentifiedImageError, OSError):
         raise ValueError(f"{path}: expected an image") from None

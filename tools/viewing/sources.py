@@ -8,6 +8,7 @@ from pathlib import Path
 from geo3d.data.files.geometry import SUFFIXES
 from geo3d.tools.viewing.geometry import geometry_files, image_files, voxel_files
 from geo3d.tools.viewing.hands import open_hands
+from geo3d.tools.viewing.naming import with_distinct_names
 from geo3d.tools.viewing.predictions import read_predictions
 from geo3d.tools.viewing.renders import open_r2n2
 from geo3d.tools.viewing.samples import Options, Samples, joined
@@ -29,7 +30,8 @@ def open_paths(paths: Sequence[str | Path], options: Options) -> Samples:
         FileNotFoundError: no such path, or a folder with nothing to look at.
         ValueError: a file of an unknown kind; at access also a damaged one.
     """
-    return joined([_open(Path(path), options) for path in paths])
+    places = [Path(path) for path in paths]
+    return joined(with_distinct_names([_open(path, options) for path in places], places))
 
 
 def _open(path: Path, options: Options) -> Samples:
@@ -78,4 +80,5 @@ def _open_folder(folder: Path, options: Options) -> Samples:
     chosen = solid or files  # images beside clouds are textures, or belong to a layout that is not known here
     if not chosen:
         raise FileNotFoundError(f"{folder}: nothing to look at in it; expected a data set's folder, or files {' '.join(KNOWN)}")
-    return joined([_open_file(path, str(path.relative_to(folder)), options) for path in chosen])
+    parts = [_open_file(path, str(path.relative_to(folder)), options) for path in chosen]
+    return joined(with_distinct_names(parts, chosen))

@@ -10,13 +10,20 @@ import numpy as np
 
 from geo3d.data.files.geometry import TABLES
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
+from geo3d.tools.viewing.naming import distinct_names
 from geo3d.tools.viewing.predictions import PredictedBoxes
+from geo3d.tools.viewing.reading import readable_images
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import detection_scene, detection_views
+from geo3d.viz.colors import by_label
 
 SWEEP_FOLDERS = ("velodyne", "velodyne_reduced")
 NUSCENES_FORWARD = 90.0  # degrees: its LiDAR is mounted with y forward
+SEMANTIC_LABELS = (
+    *(0, 1, 10, 11, 13, 15, 16, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 52, 60, 70, 71, 72, 80, 81, 99),
+    *range(252, 260),
+)  # of SemanticKITTI
 KITTI_FRAME = r"\d{6}"  # Waymo in KITTI's layout has seven digits, and other columns
 
 
@@ -30,6 +37,7 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
         shift = np.concatenate([sweep.offset, np.zeros(4)])
         predicted = PredictedBoxes(predicted.boxes[:, :7] - shift, predicted.names, predicted.scores)
     intensity = sweep.points[:, 3] if sweep.features and sweep.features[0] == "intensity" else None
+    cameras, images = readable_images(sweep.cameras)
     scene = detection_scene(
         sweep.points,
         intensity=intensity,
@@ -38,9 +46,9 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
         names=None if predicted is None else predicted.names,
         true_boxes=true,
         true_names=[*sweep.names, *sweep.other_names] if labelled else None,
-        images=[view.read() for view in sweep.cameras],
-        cameras=[view.camera for view in sweep.cameras],
-        captions=[view.name for view in sweep.cameras] if len(sweep.cameras) > 1 else None,
+        images=images,
+        cameras=[view.camera for view in cameras],
+        captions=[view.name for view in cameras] if len(sweep.cameras) > 1 else None,
         title=title,
     )
     views = detection_views(sweep.points, true, None if predicted is None else predicted.boxes, forward_deg=forward_deg)
@@ -57,7 +65,7 @@ def sweep_files(paths: Sequence[Path], options: Options) -> Samples:
             return _semantic_sample(path, labels)
         return sweep_sample(_read(path, options), options, path.name)
 
-    return Samples("sweeps", tuple(path.name for path in paths), make, steady=True)
+    return Samples("sweeps", distinct_names(paths), make, steady=True)
 
 
 def open_kitti(root: Path, options: Options) -> Samples | None:
@@ -138,9 +146,15 @@ def _semantic_sample(path: Path, labels: Path) -> Sample:
     raw = np.fromfile(labels, "<u4") if labels.stat().st_size % 4 == 0 else np.zeros(0, np.uint32)
     if len(raw) != len(points):
         raise ValueError(f"{labels}: expected a label for each of the {len(points)} points, got {len(raw)}")
-    classes, rows = np.unique(raw & 0xFFFF, return_inverse=True)  # the upper half numbers the objects
+    classes, of_class = np.unique(raw & 0xFFFF, return_inverse=True)  # the upper half numbers the objects
+    rows = np.array([_palette_row(number) for number in classes.tolist()])
     scene = Scene(up="z", title=f"{path.parent.parent.name}/{path.name}")
-    scene.add_points(points, labels=rows.reshape(-1), name="points")
-    scene.add_legend([f"label {number}" for number in classes])
+    scene.add_points(points, labels=rows[of_class.reshape(-1)], name="points")
+    scene.add_legend([f"label {number}" for number in classes], by_label(rows))
     views = detection_views(points)
     return Sample(scene, (views["bird"], views["driver"]), first=1)
+
+
+def _palette_row(label: int) -> int:
+    """The colour of a label, whichever others a sweep has."""
+    return SEMANTIC_LABELS.index(label) if label in SEMANTIC_LABELS else len(SEMANTIC_LABELS) + label

@@ -14,7 +14,7 @@ import numpy as np
 
 from geo3d.viz import pictures
 from geo3d.viz.camera import View
-from geo3d.viz.colors import PALETTE, as_array, by_label, by_value
+from geo3d.viz.colors import as_array, by_value, class_color
 from geo3d.viz.handle import Handle
 from geo3d.viz.scene import Scene
 
@@ -143,8 +143,8 @@ def _class_looks(scene: Scene, names: Sequence[str] | None, count: int, plain: t
     if len(names) != count:
         raise ValueError(f"names must be as many as the {count} boxes, got {len(names)}")
     classes = sorted(set(names))
-    scene.add_legend(classes, PALETTE[np.arange(len(classes)) % len(PALETTE)])
-    return {"colors": by_label(np.array([classes.index(name) for name in names]))}
+    scene.add_legend(classes, np.array([class_color(name) for name in classes], dtype=np.uint8))
+    return {"colors": np.array([class_color(name) for name in names], dtype=np.uint8)}
 
 
 def _texts(names: Sequence[str] | None, scores: Any, count: int) -> list[str] | None:

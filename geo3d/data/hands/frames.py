@@ -34,7 +34,7 @@ class HandFrame:
         name: for titles.
         image: its file.
         joints: [21 H, 3] float64 metres for H hands, x right, y down, z forward, or None.
-        keypoints: [21 H, 2] float64 pixels, or None.
+        keypoints: [21 H, 2] float64 pixels, NaN where a joint was not labelled, or None.
         camera_matrix: [3, 3] in pixels, or None.
         vertices: [V, 3] of the hand's surface in the camera's frame, or None.
     """
@@ -136,9 +136,10 @@ def _annotated_frame(path: Path, image: Any, annotation: Any) -> HandFrame:
         joints = np.array(annotation["joint_cam"], dtype=np.float64)[RHD_ORDER] * MILLIMETERS
         matrix = _matrix(image["cam_param"]["focal"], image["cam_param"]["princpt"])
         return HandFrame(path.stem, path, joints, None, matrix)
-    keypoints = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)[:, :2]
-    if len(keypoints) != HAND:
-        raise ValueError(f"{len(keypoints)}")
+    rows = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+    if len(rows) != HAND:
+        raise ValueError(f"{len(rows)}")
+    keypoints = np.where((rows == 0).all(1)[:, None], np.nan, rows[:, :2])  # 0 0 0 stands for a joint that is not labelled
     return HandFrame(path.stem, path, None, keypoints)
 
 

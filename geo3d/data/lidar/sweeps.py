@@ -53,7 +53,7 @@ class CameraView:
         import cv2
 
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file")
+            raise FileNotFoundError(f"{self.path}: no such image")
         image = cv2.imdecode(np.fromfile(self.path, np.uint8), cv2.IMREAD_COLOR) if self.path.stat().st_size else None
         if image is None:
             raise ValueError(f"{self.path}: expected an image")
