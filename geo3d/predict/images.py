@@ -12,7 +12,8 @@ Image = str | Path | np.ndarray
 
 
 def upright_rgb(source: Image) -> np.ndarray:
-    """An image [H, W, 3] uint8 R, G, B, turned as its EXIF data says, from a file or an array with one, three or four channels.
+    """An image [H, W, 3] uint8 R, G, B, turned as its EXIF data says, from a file or an array with one, three or four channels
+    (the fourth says where it is opaque, on white).
 
     Raises:
         FileNotFoundError: no such file.
@@ -32,4 +33,7 @@ def upright_rgb(source: Image) -> np.ndarray:
         )
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    return np.ascontiguousarray(array[..., :3])
+    if array.shape[2] == 4:  # on white, as the viewer shows it
+        alpha = array[..., 3:] / 255.0
+        array = np.round(array[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(array)

@@ -17,7 +17,7 @@ from street_frames import write_frames
 from geo3d.data.files.binvox import write_binvox
 from geo3d.data.files.geometry import write_ply
 from geo3d.data.lidar.kitti import read_kitti_frame
-from geo3d.predict.hands import upright_rgb
+from geo3d.predict.images import upright_rgb
 from geo3d.tools import cli, view
 from geo3d.tools.viewing import Options, open_paths
 from geo3d.tools.viewing.naming import distinct_names
