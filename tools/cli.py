@@ -17,7 +17,7 @@ TOOLS = {
     "demo": "see it work on sample shapes",
     "train": "train a model from a YAML",
     "test": "evaluate a model and print its metrics",
-    "export": "write a detector as ONNX",
+    "export": "write a network as ONNX",
     "make-data": "generate data in the native formats",
     "benchmark": "time ops and models beside their peers",
 }

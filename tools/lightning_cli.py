@@ -16,9 +16,9 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-import geo3d.configs
 from geo3d.tasks.base import Task
 from geo3d.tools.checkpoints import CheckpointFiles
+from geo3d.zoo.configurations import config_path
 
 Select = Literal["last", "best"]
 
@@ -123,17 +123,3 @@ def _short(message: str) -> str:
     noise = ("Does not validate against any", "Subtypes:", "Errors:", "NoneType", "Given value")
     lines = [line.strip(" -") for line in message.splitlines()]
     return " ".join(line for line in lines if line and not any(part in line for part in noise))
-
-
-def config_path(name: str) -> Path:
-    """A YAML file by path, or one that geo3d ships by its name, such as risurconv/generated_classification.
-
-    Raises:
-        FileNotFoundError: neither; the message lists those that are shipped.
-    """
-    shipped = Path(geo3d.configs.__file__).parent
-    for path in (Path(name), shipped / name, shipped / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    known = sorted(path.relative_to(shipped).with_suffix("").as_posix() for path in shipped.rglob("*.yaml"))
-    raise FileNotFoundError(f"no configuration {name}; geo3d ships {', '.join(known)}")

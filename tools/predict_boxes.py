@@ -104,8 +104,7 @@ def _camera(path: Path) -> Camera | None:
 def _draw(found: DetectionResult, predictor: Detector, picture: Path) -> None:
     from geo3d.viz.builders import detection_sheet
 
-    network: Any = predictor.network
-    low, high = torch.tensor(network.encoder.point_range).split(3)
+    low, high = torch.tensor(predictor.network.point_range).split(3)
     points = found.sample.points[:, :3]
     points = points[((points >= low) & (points <= high)).all(1)]
     source = found.sample.source.name

@@ -1,38 +1,33 @@
-"""Detectors as ONNX: the attention blocks of every stage, the pooling between them, and the 2D backbone with the head.
+"""Networks as ONNX: what any of them needs. Parts with their inputs and outputs, the folder and its manifest, ONNX Runtime.
 
-What depends on the points stays outside: voxels, windows, sets, position embeddings, decoding. `geo3d.export.dsvt_runtime` runs all
-of it together.
+`geo3d.export.networks` says what of each network is written.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from geo3d.export.dsvt_parts import DeployedBlocks, DeployedMap, DeployedPooling
-from geo3d.models.detection import TransFusionHead
-from geo3d.models.dsvt.backbone import Stage
-from geo3d.models.dsvt.blocks import Block
-from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.zoo.weights import WeightsInfo
 
 FORMAT = "geo3d onnx 1"
-MANIFEST, REST = "manifest.json", "rest.safetensors"
+MANIFEST, REST, NETWORK = "manifest.json", "rest.safetensors", "network.onnx"
 OPSET = 18  # the first that torch's exporter writes without conversion
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-PROPOSALS = ("query_cells", "query_labels", "query_scores", "dense_heatmap")  # of TransFusion's outputs, beside its branches
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,42 @@ class Part:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Export:
+    """What is written of a network.
+
+    Attributes:
+        parts: the files.
+        trial: arguments of the network on which PyTorch and ONNX Runtime are compared.
+        compared: fields of its outputs that are compared; all when empty.
+        rest: names of the tensors that stay in PyTorch, for a network that ONNX Runtime runs in part.
+        facts: what the manifest says of the network itself, as JSON takes it.
+    """
+
+    parts: tuple[Part, ...]
+    trial: tuple[Any, ...]
+    compared: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def whole_network(
+    module: nn.Module, inputs: Mapping[str, Tensor], dynamic: Mapping[str, Mapping[int, str]], outputs: Sequence[str]
+) -> Export:
+    """A network without parts that depend on the data, in one file.
+
+    Args:
+        module: what is exported; its arguments and results are tensors.
+        inputs: an example of each, by name.
+        dynamic: names of the axes that vary, by input.
+        outputs: names.
+    """
+    example = tuple(inputs.values())
+    axes = tuple(dict(dynamic.get(name, {})) for name in inputs)
+    part = Part(NETWORK, module.eval(), example, tuple(inputs), axes, tuple(outputs))
+    return Export((part,), example, facts={"network": NETWORK})
+
+
 def check_packages() -> None:
     """Raise ImportError unless what the export needs is installed."""
     for name in PACKAGES:
@@ -63,55 +94,6 @@ def check_packages() -> None:
             importlib.import_module(name)
         except ImportError:
             raise ImportError(f"{name} is not installed; pip install {' '.join(PACKAGES)}") from None
-
-
-def export_detector(network: DSVTDetector, info: WeightsInfo, out: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a detector's parts, the rest of its weights, and a manifest into a folder.
-
-    Args:
-        network: with the weights to export; it is put into evaluation mode, on the CPU.
-        info: how to build it; its labels and preprocessing go into the manifest too.
-        out: the folder; it is made.
-        overwrite: replace an export that is there.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        ImportError: packages that are missing.
-        FileExistsError: the folder is there, and is not to be replaced or no export.
-        ValueError: no DSVT detector.
-    """
-    check_packages()
-    out = Path(out)
-    if not isinstance(network, DSVTDetector):
-        raise ValueError(f"only detectors of DSVT are exported, got {type(network).__name__}")
-    check_target(out, overwrite)
-    network = network.cpu().eval()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}") as made:
-        folder = Path(made) / "export"
-        folder.mkdir()
-        parts = list(_parts(network))
-        for part in parts:
-            write_part(part, folder / part.file)
-        _write_rest(network, folder / REST)
-        manifest = {
-            "format": FORMAT,
-            "weights": {**asdict(info), "training": {}},
-            "point_range": list(network.encoder.point_range),
-            "voxel_size": list(network.encoder.voxel_size),
-            "grid": list(network.encoder.grid),
-            "stages": [_describe_stage(number, stage) for number, stage in enumerate(_stages(network))],
-            "map": {"file": "map.onnx", "shape": list(network.backbone.out_grid[1::-1]), "outputs": list(parts[-1].outputs)},
-            "rest": REST,
-            "files": {part.file: _signature(folder / part.file) for part in parts},
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
-    return out / MANIFEST
 
 
 def check_target(out: Path, overwrite: bool) -> None:
@@ -124,73 +106,42 @@ def check_target(out: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{out} is there and no export of geo3d, so it is not replaced; choose another --out")
 
 
-def rest_names(network: DSVTDetector) -> list[str]:
-    """Names of the tensors that stay in PyTorch: the point encoder's and the position embeddings'."""
-    return [
-        name
-        for name in network.state_dict()
-        if name.startswith("encoder.") or (name.startswith("backbone.stages.") and ".positions." in name)
-    ]
+def write_export(network: nn.Module, export: Export, info: WeightsInfo, out: Path, overwrite: bool = False) -> Path:
+    """Write the parts, the rest of the weights, and a manifest into a folder, which is made; returns the manifest.
 
-
-def _parts(network: DSVTDetector) -> Iterator[Part]:
-    generator = torch.Generator().manual_seed(0)
-    channels = network.backbone.channels
-    for number, stage in enumerate(_stages(network)):
-        if stage.pool is not None:
-            yield _pooling_part(number, stage, channels, generator)
-        yield _blocks_part(number, stage, channels, generator)
-    head: Any = network.head
-    outputs = [*head.branches, *(PROPOSALS if isinstance(head, TransFusionHead) else ())]
-    columns, rows, _ = network.backbone.out_grid
-    example = torch.randn(2, channels, rows, columns, generator=generator)
-    yield Part("map.onnx", DeployedMap(network, outputs).eval(), (example,), ("bev_map",), ({0: "B"},), tuple(outputs))
-
-
-def _blocks_part(number: int, stage: Stage, channels: int, generator: torch.Generator) -> Part:
-    voxels, count = 61, len(stage.blocks)
-    numbers = {k: 5 + 2 * k for k in stage.partitions}  # sets of each partition
-    sets = [torch.randint(voxels, (2, size, stage.set_size), generator=generator) for size in numbers.values()]
-    padding = [torch.zeros_like(rows, dtype=torch.bool) for rows in sets]
-    example = (
-        torch.randn(voxels, channels, generator=generator),
-        *sets,
-        *padding,
-        torch.randn(count, 2, voxels, channels, generator=generator),
-    )
-    names = ["set_voxel_inds_tensor_shift", "set_voxel_masks_tensor_shift"]
-    return Part(
-        f"stage{number}_blocks.onnx",
-        DeployedBlocks(stage).eval(),
-        example,
-        ("src", *(f"{name}_{k}" for name in names for k in stage.partitions), "pos_embed_tensor"),
-        ({0: "N"}, *({1: f"S_{k}"} for _ in names for k in stage.partitions), {2: "N"}),
-        ("output",),
-    )
-
-
-def _pooling_part(number: int, stage: Stage, channels: int, generator: torch.Generator) -> Part:
-    voxels, cells, capacity = 61, 29, capacity_of(stage)
-    slots = torch.randint(voxels + 1, (cells, capacity), generator=generator)
-    return Part(
-        f"stage{number}_pooling.onnx",
-        DeployedPooling(cast(nn.Module, stage.pool)).eval(),
-        (torch.randn(voxels, channels, generator=generator), slots),
-        ("src", "voxel_of_slot"),
-        ({0: "N"}, {0: "M"}),
-        ("output",),
-    )
-
-
-def capacity_of(stage: Stage) -> int:
-    """Slots of a cell that the stage's pooling fills."""
-    return stage.stride[0] * stage.stride[1] * stage.stride[2]
+    Raises:
+        FileExistsError: the folder is there, and is not to be replaced or no export.
+    """
+    check_target(out, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}") as made:
+        folder = Path(made) / "export"
+        folder.mkdir()
+        for part in export.parts:
+            write_part(part, folder / part.file)
+        if export.rest:
+            _write_rest(network, export.rest, folder / REST)
+        manifest = {
+            "format": FORMAT,
+            "weights": {**asdict(info), "training": {}},
+            **export.facts,
+            **({"rest": REST} if export.rest else {}),
+            "files": {part.file: _signature(folder / part.file) for part in export.parts},
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    return out / MANIFEST
 
 
 def write_part(part: Part, path: Path) -> None:
     """Export one part."""
     dims = {name: torch.export.Dim(name) for axes in part.dynamic for name in axes.values()}
     shapes = tuple({axis: dims[name] for axis, name in axes.items()} for axes in part.dynamic)
+    takes_any_number = any(
+        each.kind is inspect.Parameter.VAR_POSITIONAL for each in inspect.signature(part.module.forward).parameters.values()
+    )
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             part.module,
@@ -199,11 +150,25 @@ def write_part(part: Part, path: Path) -> None:
             opset_version=OPSET,
             input_names=list(part.inputs),
             output_names=list(part.outputs),
-            dynamic_shapes=(shapes,) if isinstance(part.module, DeployedBlocks) else shapes,  # it takes any number of tensors
+            dynamic_shapes=(shapes,) if takes_any_number else shapes,
+            custom_translation_table=_translations(),
             verbose=False,
         )
         assert program is not None
         program.save(str(path), external_data=False)
+
+
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """Operators that torch's exporter does not write."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its types do not know values that are traced
+
+    def stable_sort(values: Any, stable: Any = None, dim: int = -1, descending: bool = False) -> Any:
+        size = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+        return op.TopK(values, size, axis=dim, largest=int(descending), sorted=1)  # the lower index wins a tie
+
+    return {torch.ops.aten.sort.stable: stable_sort}
 
 
 @contextmanager
@@ -222,25 +187,11 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _write_rest(network: DSVTDetector, path: Path) -> None:
+def _write_rest(network: nn.Module, names: Sequence[str], path: Path) -> None:
     from safetensors.torch import save_file
 
     state = network.state_dict()
-    save_file({name: state[name].contiguous() for name in rest_names(network)}, str(path))
-
-
-def _describe_stage(number: int, stage: Stage) -> dict[str, Any]:
-    blocks = cast("list[Block]", stage.blocks)
-    return {
-        "blocks": f"stage{number}_blocks.onnx",
-        "pooling": None if stage.pool is None else f"stage{number}_pooling.onnx",
-        "stride": list(stage.stride),
-        "grid": list(stage.grid),
-        "set_size": stage.set_size,
-        "windows": [{"shape": list(window.shape), "shift": list(window.shift)} for window in stage.windows],
-        "partition_of_block": [block.partition for block in blocks],
-        "partitions_of_positions": [list(block.embedded) for block in blocks],
-    }
+    save_file({name: state[name].contiguous() for name in names}, str(path))
 
 
 def _signature(path: Path) -> dict[str, Any]:
@@ -262,5 +213,73 @@ def _tensor_type(value: Any, onnx: Any) -> dict[str, Any]:
     }
 
 
-def _stages(network: DSVTDetector) -> list[Stage]:
-    return [cast(Stage, stage) for stage in network.backbone.stages]
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an export, whose files are there.
+
+    Raises:
+        FileNotFoundError: no manifest, or a file that it names is missing.
+        ValueError: another file.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}; give a folder that geo3d export wrote")
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected a manifest of the format {FORMAT!r}")
+    for name in (*manifest["files"], *([manifest["rest"]] if "rest" in manifest else [])):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no {folder / name}, which {path} names")
+    return manifest
+
+
+class OnnxNetwork(nn.Module):
+    """A network that ONNX Runtime runs as a whole; called as the network itself.
+
+    Args:
+        folder: of the files.
+        manifest: content of the manifest.
+        providers: of ONNX Runtime, the first that there is; tensors go through the memory of the CPU.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], providers: Sequence[str]):
+        super().__init__()
+        self.session = open_session(folder / manifest["network"], providers)
+        names = [each.name for each in self.session.get_outputs()]
+        self.result: Any = namedtuple("Outputs", names) if len(names) > 1 else None  # noqa: PYI024
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """A tensor, or a tuple with the names of the outputs."""
+        found = run_session(self.session, inputs)
+        return found[0] if self.result is None else self.result(*found)
+
+
+def open_session(path: Path, providers: Sequence[str]) -> Any:
+    """ONNX Runtime on a file, with as many threads as PyTorch has.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ValueError: no such provider here, or a file that ONNX Runtime does not take.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError("onnxruntime is not installed; pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    available = [name for name in providers if name in onnxruntime.get_available_providers()]
+    if not available:
+        raise ValueError(f"ONNX Runtime has no provider {', '.join(providers)} here")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=available)
+    except Exception as error:  # its exceptions have no common base but this
+        raise ValueError(f"{path}: ONNX Runtime does not take it: {str(error).splitlines()[0][:200]}") from None
+
+
+def run_session(session: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Outputs of a session, on the device of the first input."""
+    names = [each.name for each in session.get_inputs()]
+    fed = {name: tensor.cpu().contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
+    return [torch.from_numpy(array).to(inputs[0].device) for array in session.run(None, fed)]

@@ -30,8 +30,8 @@ class Predictor(ABC, Generic[Source, Result]):
 
     @property
     def device(self) -> torch.device:
-        """Where the network's parameters are."""
-        return next(self.network.parameters()).device
+        """Where the network's parameters are; the CPU of an exported network without any."""
+        return next(self.network.parameters(), torch.empty(0)).device
 
     @abstractmethod
     def __call__(self, source: Source) -> Result:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from geo3d.body.hands import KEYPOINT_PARENTS
 from geo3d.data.hands.crops import ROOT
 from geo3d.geometry.alignment import solve_translation
 from geo3d.geometry.virtual_camera import VirtualCamera, default_camera_matrix, virtual_camera
-from geo3d.models.rejshand import FoldedReJSHand
+from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
 from geo3d.predict.base import Predictor
 from geo3d.predict.hand_runtime import Runner, onnx_runner, torch_runner
 from geo3d.predict.images import Image, upright_rgb
@@ -104,13 +104,13 @@ class HandPredictor(Predictor[Image, FoundHands]):
         super().__init__(network, info)
         self.side = int(info.preprocessing["image_size"])
         self.as_released = bool(info.preprocessing.get("as_released", False))
-        folded: Any = FoldedReJSHand(network)  # type: ignore[arg-type]
-        self.folded = folded
+        self.folded = FoldedReJSHand(network) if isinstance(network, ReJSHand) else network  # an exported one is folded
         self.run: Runner = lambda crops: torch_runner(self.folded, self.device)(crops)
 
     def use_onnx(self, threads: int = 1) -> None:
-        """Run by ONNX Runtime from now on; raises ImportError without it."""
-        self.run = onnx_runner(self.folded, self.side, threads)
+        """Run by ONNX Runtime from now on, as an exported network does anyway; raises ImportError without it."""
+        if isinstance(self.network, ReJSHand):
+            self.run = onnx_runner(self.folded, self.side, threads)
 
     def __call__(
         self,

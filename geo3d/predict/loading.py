@@ -44,7 +44,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
     """
     network: nn.Module
     if Path(name).is_dir() and str(name) not in names():  # a packaged name wins over a folder that happens to be called so
-        from geo3d.export.dsvt_runtime import read_export
+        from geo3d.export.networks import read_export
 
         network, info = read_export(name)
         return predictor_for(network.to(device), info, name)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from geo3d.data.lidar.kitti import SWEEP_FOLDERS, read_kitti_frame
 from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
 from geo3d.models.detection import Detections, decoder_for
+from geo3d.models.dsvt import DSVTDetector
 from geo3d.predict.all_around import detect_around, faces_one_side
 from geo3d.predict.base import Predictor
 from geo3d.predict.placement import Mounting, Placement, looks_forward, move_boxes_back, move_points, place
@@ -67,13 +67,16 @@ class Detector(Predictor[Sweep, DetectionResult]):
         trained: heading and height of the sensor in training.
 
     Raises:
-        ValueError: options of the decoder in the weights that the head's decoder does not have.
+        ValueError: another network, or options of the decoder in the weights that the head's decoder does not have.
     """
+
+    network: DSVTDetector
 
     def __init__(self, network: nn.Module, info: WeightsInfo):
         super().__init__(network, info)
-        parts: Any = network
-        self.decode = decoder_for(parts.head, parts.bev_grid, info.labels["decoder"])
+        if not isinstance(network, DSVTDetector):
+            raise ValueError(f"Detector: expected a detector of DSVT, got {type(network).__name__}")
+        self.decode = decoder_for(network.head, network.bev_grid, info.labels["decoder"])
         sensor = info.preprocessing["sensor"]
         if sensor not in SENSORS:
             raise ValueError(f"weights are for the sensor {sensor!r}, expected one of {', '.join(SENSORS)}")

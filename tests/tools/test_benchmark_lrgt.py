@@ -24,13 +24,16 @@ ARGUMENTS = {
     "neighbors": 5,
     "decoder_widths": [8, 4, 2],
 }
+DATA = {"class_path": "geo3d.data.Pix3D", "init_args": {"root": "nowhere"}}
 
 
 @pytest.fixture
 def path(tmp_path):
     network = {"class_path": "geo3d.models.lrgt.LRGT", "init_args": ARGUMENTS}
     file = tmp_path / "small.yaml"
-    file.write_text(yaml.safe_dump({"model": {"init_args": {"network": network}}}))
+    file.write_text(
+        yaml.safe_dump({"model": {"class_path": "geo3d.tasks.Reconstruction", "init_args": {"network": network}}, "data": DATA})
+    )
     return file
 
 
@@ -70,5 +73,5 @@ def test_what_is_refused(path, tmp_path):
     with pytest.raises(ValueError, match="expected one of dsvt, lrgt, got pointnet"):
         models.configurations(arguments(name="pointnet"))
     (tmp_path / "other.yaml").write_text("model: 3\n")
-    with pytest.raises(ValueError, match="other.yaml: expected the configuration of LRGT, got TypeError"):
+    with pytest.raises(ValueError, match="other.yaml: expected the configuration of a network, got TypeError"):
         models.configurations(arguments(config=str(tmp_path / "other.yaml")))

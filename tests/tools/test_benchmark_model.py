@@ -165,4 +165,6 @@ def test_mistakes(options, message, capsys):
 
 def test_a_configuration_of_another_task(capsys):
     assert benchmark.main(["model", "dsvt", "--config", "risurconv/modelnet40", "--threads", "1"]) == 2
-    assert "expected the configuration of a detector" in capsys.readouterr().err
+    assert (
+        "expected the configuration of dsvt, got one of geo3d.models.risurconv.RISurConvClassifier" in capsys.readouterr().err
+    )

@@ -16,7 +16,7 @@ from geo3d.models.dsvt import DSVTDetector
 from geo3d.models.dsvt.backbone import Stage
 from geo3d.tools.benchmarks.clouds import kitti_sweep
 from geo3d.tools.benchmarks.plain_dsvt import Mark, PlainDSVT, head_outputs
-from geo3d.tools.export import info_of_config
+from geo3d.zoo.configurations import info_of_config
 from geo3d.zoo.weights import WeightsInfo, build
 
 SENSOR_HEIGHT = 1.73  # metres, of generated streets; Waymo's points begin at the ground
@@ -43,7 +43,7 @@ def make_case(path: Path, device: torch.device, compiled: bool = False) -> Case:
     if not isinstance(network, DSVTDetector):
         raise ValueError(f"{path}: expected a detector of DSVT, got {type(network).__name__}")
     points, source = sweep_for(path.stem, info)
-    points = points[_in_range(points, network.encoder.point_range)].to(device)
+    points = points[_in_range(points, network.point_range)].to(device)
     batch_index = torch.zeros(len(points), dtype=torch.int64, device=device)
     with torch.inference_mode():
         voxels = len(network.encoder(points, batch_index, 1).coords)

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from geo3d.models.lrgt import LRGT
 from geo3d.tools.benchmarks.model_dsvt import Case
 from geo3d.tools.benchmarks.plain_lrgt import Mark, PlainLRGT
-from geo3d.zoo.weights import WeightsInfo, build
+from geo3d.zoo.configurations import info_of_config
+from geo3d.zoo.weights import build
 
 VIEWS = (1, 3, 8, 20)
 
@@ -23,11 +23,7 @@ def build_network(path: Path) -> LRGT:
     Raises:
         ValueError: no configuration of LRGT.
     """
-    try:
-        network = yaml.safe_load(path.read_text())["model"]["init_args"]["network"]
-        built = build(WeightsInfo(network["class_path"], network.get("init_args", {}), "reconstruction"))
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected the configuration of LRGT, got {type(error).__name__}: {error}") from None
+    built = build(info_of_config(path))
     if not isinstance(built, LRGT):
         raise ValueError(f"{path}: expected the configuration of LRGT, got one of {type(built).__name__}")
     return built

@@ -62,9 +62,7 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
         FileNotFoundError: no such configuration.
         ValueError: no such model, a configuration of something else, or nothing is selected.
     """
-    from geo3d.tools.benchmarks import model_lrgt
-    from geo3d.tools.export import info_of_config
-    from geo3d.tools.lightning_cli import config_path
+    from geo3d.zoo.configurations import config_path, info_of_config
 
     if arguments.name not in MODELS:
         raise ValueError(f"benchmark model: expected one of {', '.join(MODELS)}, got {arguments.name or 'none'}")
@@ -76,7 +74,8 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
     if arguments.name == "lrgt" and arguments.compile:
         raise ValueError("--compile: the dense part of a detector is meant; lrgt has none")
     for path in selected:
-        (model_lrgt.build_network if arguments.name == "lrgt" else info_of_config)(path)
+        if not (network := info_of_config(path).network).startswith(f"geo3d.models.{arguments.name}."):
+            raise ValueError(f"{path}: expected the configuration of {arguments.name}, got one of {network}")
     return selected
 
 

@@ -98,7 +98,10 @@ def _nearest_denser(exact: Tensor, lengths: Tensor, whole: Tensor | None, pieces
 
 def _pieces(batch: int, number: int, device: str) -> Iterator[slice]:
     """Rows of the distance matrix that are in memory together. In an exported network they all are."""
+    if torch.compiler.is_exporting():  # in which the numbers may be symbols, over which no loop runs
+        yield slice(0, number)
+        return
     largest = MAX_PIECE if device == "cpu" else MAX_PIECE_CUDA
-    step = number if torch.compiler.is_exporting() else max(1, largest // (batch * number))
+    step = max(1, largest // (batch * number))
     for start in range(0, number, step):
         yield slice(start, min(start + step, number))

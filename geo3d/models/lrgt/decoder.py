@@ -154,7 +154,7 @@ class VoxelDecoder(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, M, C] of any M -> logits of the occupancy [B, X, Y, Z]."""
-        x = self.queries.weight.expand(len(context), -1, -1)
+        x = self.queries.weight.expand(context.shape[0], -1, -1)  # `len` is no symbol in an export
         for block in self.query_blocks:
             x = block(x, context)
         side = self.query_side

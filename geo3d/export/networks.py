@@ -1,0 +1,135 @@
+"""What of each network is exported, and exported networks read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geo3d.export.dsvt import detector_export
+from geo3d.export.dsvt_runtime import OnnxDSVT
+from geo3d.export.onnx import (
+    MANIFEST,
+    Export,
+    OnnxNetwork,
+    check_packages,
+    check_target,
+    read_manifest,
+    whole_network,
+    write_export,
+)
+from geo3d.models.arteq import ArtEq
+from geo3d.models.dsvt import DSVTDetector
+from geo3d.models.lrgt import LRGT
+from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
+from geo3d.models.risurconv import RISurConvClassifier, RISurConvSegmentor
+from geo3d.zoo.weights import WeightsInfo, build
+
+TOLERANCE = 1e-4  # of what ONNX Runtime gives, by the largest value if that is above 1
+
+
+def _lrgt(network: LRGT) -> Export:
+    images = torch.rand(2, 3, 3, network.image_size, network.image_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return whole_network(network, {"images": images}, {"images": {0: "B", 1: "V"}}, ("occupancy",))
+
+
+def _rejshand(network: ReJSHand) -> Export:
+    shape = (2, 3, network.image_size, network.image_size)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return whole_network(FoldedReJSHand(network), {"images": images}, {"images": {0: "B"}}, ("keypoints", "joints", "vertices"))
+
+
+EXPORTS: dict[type[nn.Module], Callable[[Any], Export]] = {DSVTDetector: detector_export, LRGT: _lrgt, ReJSHand: _rejshand}
+SAMPLING = "ONNX has no operators for its sampling and neighbour search, on which every layer builds"
+NOT_EXPORTED = {RISurConvClassifier: SAMPLING, RISurConvSegmentor: SAMPLING, ArtEq: SAMPLING}
+
+
+def export_of(network: nn.Module) -> Export:
+    """What of a network is exported; it is put into evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: a network that cannot be exported; the message says why.
+    """
+    for kind, describe in EXPORTS.items():
+        if isinstance(network, kind):
+            return describe(network.cpu().eval())
+    for kind, reason in NOT_EXPORTED.items():
+        if isinstance(network, kind):
+            raise ValueError(f"{kind.__name__} cannot be exported: {reason}")
+    raise ValueError(f"no export of {type(network).__name__}; there is {', '.join(kind.__name__ for kind in EXPORTS)}")
+
+
+def export_network(network: nn.Module, info: WeightsInfo, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a network as ONNX into a folder.
+
+    Args:
+        network: with the weights to export; it is put into evaluation mode, on the CPU.
+        info: how to build it; its labels and preprocessing go into the manifest too.
+        out: the folder; it is made.
+        overwrite: replace an export that is there.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ImportError: packages that are missing.
+        FileExistsError: the folder is there, and is not to be replaced or no export.
+        ValueError: a network that cannot be exported.
+    """
+    check_packages()
+    check_target(Path(out), overwrite)
+    return write_export(network, export_of(network), info, Path(out), overwrite)
+
+
+def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> tuple[nn.Module, WeightsInfo]:
+    """An exported network, which is called as the network itself, and the description of its weights.
+
+    `geo3d.load` makes a predictor of them.
+
+    Args:
+        folder: written by `geo3d export`, or its manifest.
+        providers: of ONNX Runtime, the first that there is; tensors go through the memory of the CPU.
+
+    Raises:
+        FileNotFoundError: no manifest, or a file that it names is missing.
+        ImportError: ONNX Runtime is not installed.
+        ValueError: another file, or one that ONNX Runtime does not take.
+    """
+    folder = Path(folder).parent if Path(folder).name == MANIFEST else Path(folder)
+    manifest = read_manifest(folder)
+    info = WeightsInfo(**manifest["weights"])
+    if "network" in manifest:
+        return OnnxNetwork(folder, manifest, providers).eval(), info
+    network = build(info)
+    assert isinstance(network, DSVTDetector)
+    return OnnxDSVT(network.eval(), folder, manifest, providers), info
+
+
+def check_export(network: nn.Module, folder: str | Path) -> float:
+    """The largest difference of what ONNX Runtime and PyTorch make of one input.
+
+    Raises:
+        RuntimeError: more than rounding.
+    """
+    export = export_of(network)
+    found = read_export(folder)[0](*export.trial)
+    with torch.no_grad():
+        expected = network(*export.trial)
+    largest = 0.0
+    for name, mine, theirs in zip(*_tensors(expected, export), _tensors(found, export)[1], strict=True):
+        both_nan = mine.isnan() & theirs.isnan()  # a hand's joints, of a network without a regressor
+        difference = float((theirs - mine).masked_fill(both_nan, 0).abs().max())
+        if not difference <= TOLERANCE * max(1.0, float(mine.nan_to_num().abs().max())):
+            raise RuntimeError(f"{folder}: ONNX Runtime's {name} differs from PyTorch's by {difference:g}; please report it")
+        largest = max(largest, difference)
+    return largest
+
+
+def _tensors(outputs: Any, export: Export) -> tuple[list[str], list[Tensor]]:
+    """Names and tensors of what is compared."""
+    if export.compared:
+        return list(export.compared), [getattr(outputs, name) for name in export.compared]
+    return list(export.parts[0].outputs), [outputs] if isinstance(outputs, Tensor) else list(outputs)
