@@ -101,8 +101,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
             ValueError: a damaged file, or an array of another shape.
         """
         sample = self.read(source)
-        network: Any = self.network
-        point_range = network.encoder.point_range
+        point_range = self.network.point_range
         around = all_around and faces_one_side(point_range)
         placement = place(sample, self.trained, mounting, all_around=around)
         points = self.network_points(sample, placement, cut_view=not all_around)
