@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from geo3d.tasks.base import Task
 from geo3d.tools.checkpoints import CheckpointFiles
+from geo3d.tools.compiling import announce_compilation
 from geo3d.zoo.configurations import config_path
 
 Select = Literal["last", "best"]
@@ -42,6 +43,7 @@ class Cli(LightningCLI):
         else:
             raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
         _hide_noise()
+        announce_compilation()
         try:
             self._parse_and_build(arguments)
         except (argparse.ArgumentError, ValueError) as error:

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from geo3d.data.files.point_text import read_lines
 from geo3d.data.lidar.kitti_labels import KittiObjects, read_label_file
 from geo3d.data.lidar.sensors import SENSORS
-from geo3d.data.lidar.sweeps import FEATURES, CameraView, LidarSample, finite_points, image_size, read_float_rows
+from geo3d.data.lidar.sweeps import FEATURES, CameraView, LidarSample, finite_points, image_size, read_checked_rows
 from geo3d.geometry.boxes import boxes_from_kitti
 from geo3d.geometry.cameras import Camera, kitti_camera
 
@@ -116,7 +116,7 @@ def read_kitti_frame(
     """
     folder = Path(folder)
     source = _sweep_file(folder, frame)
-    points = finite_points(read_float_rows(source, 4))
+    points = finite_points(read_checked_rows(source, "kitti"))
     labels, calibration = folder / "label_2" / f"{frame}.txt", folder / "calib" / f"{frame}.txt"
     if labelled is None:
         labelled = labels.is_file()

@@ -36,7 +36,7 @@ from geo3d.data.lidar.nuscenes_tables import (
     relative_pose,
 )
 from geo3d.data.lidar.sensors import SENSORS
-from geo3d.data.lidar.sweeps import CameraView, LidarSample, finite_points, read_float_rows
+from geo3d.data.lidar.sweeps import CameraView, LidarSample, finite_points, read_checked_rows
 from geo3d.geometry.boxes import transform_boxes
 from geo3d.geometry.cameras import invert_rigid, pinhole
 
@@ -173,7 +173,7 @@ class NuScenesDataset(Dataset[LidarSample]):
             order += order[-1:] * (self.num_sweeps - len(order))
         clouds = []
         for place, sweep in enumerate(order):
-            rows = read_float_rows(self.root / files[sweep], 5)[:, :4]
+            rows = read_checked_rows(self.root / files[sweep], "nuscenes")[:, :4]
             if place:  # the key frame keeps its points on the car
                 rows = rows[(np.abs(rows[:, :2]) >= EGO_RADIUS).any(1)]
             moved = np.empty((len(rows), 5), np.float32)

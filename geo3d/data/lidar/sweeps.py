@@ -33,6 +33,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "argoverse2": ("intensity", "laser", "time"),  # 0..255, 0..63, seconds since the sweep began
 }
 ARROW = "pip install pyarrow"
+EVEN_ROWS, ROWS_LOOKED_AT = 840, 8 * 840  # whole rows of 3 to 8 columns, whatever the width they are read with
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +198,20 @@ def read_float_rows(path: Path, columns: int) -> np.ndarray:
             f"{path}: expected rows of {columns} float32, got {size} bytes (truncated, or another format? --columns N says how many)"
         )
     return np.fromfile(path, "<f4").reshape(-1, columns)
+
+
+def read_checked_rows(path: Path, layout: SweepFormat) -> np.ndarray:
+    """Rows of a data set's sweep, whose values must look like rows of its width.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_float_rows`; or values that fit another number of columns, or no points at all.
+    """
+    rows = read_float_rows(path, 3 + len(FEATURES[layout]))
+    try:
+        check_rows(path, rows[: max(len(rows) // EVEN_ROWS, 1) * EVEN_ROWS][:ROWS_LOOKED_AT])
+    except ValueError as error:
+        raise ValueError(f"{str(error).split('. Say')[0]}; sweeps of {layout} have {rows.shape[1]}") from None
+    return rows
 
 
 def image_size(path: Path) -> tuple[int, int]:

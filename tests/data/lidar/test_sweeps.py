@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geo3d.data.lidar.sweeps import CameraView, LidarSample, image_size, read_sweep
+from geo3d.data.lidar.sweeps import FEATURES, CameraView, LidarSample, image_size, read_checked_rows, read_sweep
 from geo3d.geometry.cameras import pinhole
 
 ROWS = np.random.default_rng(0).uniform(-50, 50, (60, 6)).astype(np.float32)  # 60 rows divide by 4, 5 and 6 columns
@@ -152,3 +152,25 @@ def test_real_airborne_sweeps(samples, name, count):
         pytest.importorskip("lazrs", reason="lazrs decompresses .laz")
     sample = read_sweep(samples / "generic" / "las" / name)
     assert sample.points.shape == (count, 4) and sample.features == ("intensity",)
+
+
+@pytest.mark.parametrize("layout,width", [("kitti", 5), ("kitti", 6), ("nuscenes", 4), ("nuscenes", 6)])
+@pytest.mark.parametrize("count", [600, 6720, 20_160])
+def test_data_sets_check_the_width_of_their_rows(layout, width, count, tmp_path):
+    """Files whose size divides by both widths."""
+    generator = np.random.default_rng(0)
+    columns = [
+        generator.normal(0, 20, count),
+        generator.normal(0, 10, count),
+        generator.normal(-1, 0.5, count),
+        generator.random(count),
+        generator.integers(0, 32, count),
+        np.zeros(count),
+    ]
+    rows = np.column_stack(columns).astype("<f4")
+    path = tmp_path / "a.bin"
+    rows[:, :width].tofile(path)
+    with pytest.raises(ValueError, match=f"a.bin: .*they fit {width} a point; sweeps of {layout} have"):
+        read_checked_rows(path, layout)
+    rows[:, : 3 + len(FEATURES[layout])].tofile(path)
+    assert len(read_checked_rows(path, layout)) == count
