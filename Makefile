@@ -1,6 +1,8 @@
 # make setup   a .venv with geo3d and what its tests need, and the system libraries of Open3D
 # make demo    classify and label sample shapes, and draw the result
 # make test    the test suite
+# make test-processors    the tests where rounding may decide, under other instruction sets and numbers of threads
+# make test-oldest        tests of the ops with the oldest versions that pyproject.toml takes
 # make lint    style;  make types    type check;  make wheel    build, install apart and try the wheel
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ LIBRARIES := libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6 libvulkan1 mesa-vulka
 # Some browser tests drive Chromium, which takes a while to install, so that only `make test` brings it.
 BROWSER := chromium
 
-.PHONY: setup demo test lint types wheel clean
+.PHONY: setup demo test test-processors test-oldest lint types wheel clean
 
 setup: $(VENV)/.installed $(VENV)/.libraries
 
@@ -47,6 +49,19 @@ test: setup $(VENV)/.browser
 	$(BIN)/python -m pytest
 	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then \
 	  echo "and the kernels on the GPU:"; TRITON_INTERPRET=0 $(BIN)/python -m pytest tests/ops tests/models/detection; fi
+
+test-processors: setup
+	$(BIN)/python tests/processors.py
+
+# OLDEST_PYTHON=python3.10 is the oldest that is claimed; the environment takes 5 GB, as PyPI's torch brings CUDA along.
+OLDEST_PYTHON ?= $(PYTHON)
+OLDEST := build/oldest
+test-oldest:
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet torch==2.7.* numpy==1.26.* numba==0.61.* scipy==1.11.* safetensors==0.4.* \
+	  trimesh==4.4.* tqdm matplotlib==3.8.* pillow pytest hypothesis
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps -e .
+	$(OLDEST)/bin/python -m pytest tests/ops
 
 lint: setup
 	$(BIN)/ruff check .

@@ -132,7 +132,7 @@ BAD = {
     "empty.bin": (b"", "empty"),
     "short.bin": (b"\0" * 17, "rows of 4 float32"),
     "text.binvox": (b"text", "starts with #binvox"),
-    "no.png": (b"text", "expected an image"),
+    "no.png": (b"text", "expected a picture"),
     "no.json": (b"{", "expected JSON"),
     "other.json": (b'{"a": 1}', "without 'file' and 'objects'"),
     "half.json": (b'{"file": "a", "objects": [{"name": "Car"}]}', "expected objects with name, score, center"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from geo3d.data.files.binvox import read_binvox
 from geo3d.data.files.geometry import TABLES, Geometry, read_geometry
+from geo3d.data.images.preprocessing import read_image
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene
@@ -76,15 +77,3 @@ def image_files(paths: Sequence[Path], names: Sequence[str], options: Options) -
         return Sample(scene)
 
     return Samples("images", tuple(names), make)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8, or with transparency [H, W, 4]; raises ValueError for what is no image."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            is_transparent = "A" in image.getbands() or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if is_transparent else "RGB"))
-    except (UnidentifiedImageError, OSError):
-        raise ValueError(f"{path}: expected an image") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from geo3d.data.hands.frames import HandFrame, find_hand_frames
-from geo3d.tools.viewing.geometry import read_image
+from geo3d.data.images.preprocessing import read_image
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz.builders import hand_scene
 from geo3d.viz.builders.hand import SKIN, VIEWS
