@@ -33,6 +33,7 @@ if __name__ == "__main__":
             "geo3d.body": ["assets/*.npz"],
             "geo3d.configs": ["**/*.yaml"],
             "geo3d.tools": ["assets/*"],
+            "geo3d.tools.hands": ["*.html"],
             "geo3d.viz": ["web/*"],
             "geo3d.zoo": ["weights/*.safetensors"],
         },
