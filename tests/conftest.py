@@ -25,11 +25,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what compiles for other GPUs, unless it is asked for."""
-    if "sm_90" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("sm_90")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("sm_90")]
+    """Leave out what compiles for other GPUs, and what runs for minutes, unless it is asked for."""
+    for marker in ("sm_90", "long"):
+        if marker not in config.option.markexpr:
+            left_out = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from geo3d.export.onnx import (
 from geo3d.models.arteq import ArtEq
 from geo3d.models.dsvt import DSVTDetector
 from geo3d.models.lrgt import LRGT
-from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
+from geo3d.models.rejshand import FoldedReJSHand, HandDetector, ReJSHand
 from geo3d.models.risurconv import RISurConvClassifier, RISurConvSegmentor
 from geo3d.zoo.weights import WeightsInfo, build
 
@@ -42,7 +42,18 @@ def _rejshand(network: ReJSHand) -> Export:
     return whole_network(FoldedReJSHand(network), {"images": images}, {"images": {0: "B"}}, ("keypoints", "joints", "vertices"))
 
 
-EXPORTS: dict[type[nn.Module], Callable[[Any], Export]] = {DSVTDetector: detector_export, LRGT: _lrgt, ReJSHand: _rejshand}
+def _hand_detector(network: HandDetector) -> Export:
+    shape = (2, 3, network.image_size, network.image_size)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return whole_network(network, {"images": images}, {"images": {0: "B"}}, ("scores", "boxes"))
+
+
+EXPORTS: dict[type[nn.Module], Callable[[Any], Export]] = {
+    DSVTDetector: detector_export,
+    HandDetector: _hand_detector,
+    LRGT: _lrgt,
+    ReJSHand: _rejshand,
+}
 SAMPLING = "ONNX has no operators for its sampling and neighbour search, on which every layer builds"
 NOT_EXPORTED = {RISurConvClassifier: SAMPLING, RISurConvSegmentor: SAMPLING, ArtEq: SAMPLING}
 

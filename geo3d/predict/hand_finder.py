@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from geo3d.data.hands.scenes import letterbox, letterboxed
-from geo3d.models.rejshand import DetectedHands, HandMaps, decode_hands, fold_norms
+from geo3d.models.rejshand import DetectedHands, HandDetector, HandMaps, decode_hands, fold_norms
 from geo3d.predict.base import Predictor
 from geo3d.predict.hand_runtime import onnx_runner, torch_runner
 from geo3d.predict.images import Image, upright_rgb
@@ -41,13 +41,15 @@ class HandFinder(Predictor[Image, tuple[HandBox, ...]]):
 
     def __init__(self, network: nn.Module, info: WeightsInfo):
         super().__init__(network, info)
-        self.side = int(network.image_size)  # type: ignore[arg-type]
-        fold_norms(self.network, torch.zeros(1, 3, self.side, self.side, device=self.device))
+        self.side = int(info.preprocessing["image_size"])
+        if isinstance(network, HandDetector):  # an exported one is folded
+            fold_norms(network, torch.zeros(1, 3, self.side, self.side, device=self.device))
         self.run = torch_runner(self.network, self.device)
 
     def use_onnx(self, threads: int = 1) -> None:
-        """Run by ONNX Runtime from now on; raises ImportError without it."""
-        self.run = onnx_runner(self.network, self.side, threads)
+        """Run by ONNX Runtime from now on, as an exported network does anyway; raises ImportError without it."""
+        if isinstance(self.network, HandDetector):
+            self.run = onnx_runner(self.network, threads)
 
     def __call__(self, source: Image, score: float = 0.35, most: int = 8) -> tuple[HandBox, ...]:
         """Hands of an image, the surest first.

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from geo3d.data.cache import cache_folder
+from geo3d.export.networks import export_of
+from geo3d.export.onnx import PACKAGES, check_packages, write_part
 
 Runner = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # images [B, 3, S, S] uint8 to the network's outputs [B, ...]
-OPSET = 18
 
 
 def has_onnx_runtime() -> bool:
     """Whether ONNX Runtime and what exports to it are installed."""
-    return all(find_spec(name) is not None for name in ("onnxruntime", "onnx"))
+    return all(find_spec(name) is not None for name in PACKAGES)
 
 
 def torch_runner(network: nn.Module, device: torch.device) -> Runner:
@@ -39,35 +36,29 @@ def torch_runner(network: nn.Module, device: torch.device) -> Runner:
     return run
 
 
-def onnx_runner(network: nn.Module, side: int, threads: int = 1) -> Runner:
+def onnx_runner(network: nn.Module, threads: int = 1) -> Runner:
     """Run a network by ONNX Runtime; the exported network is kept in the user's cache folder.
 
     Args:
-        network: in evaluation mode; takes images [1, 3, S, S] uint8 and gives a tuple of tensors.
-        side: S.
-        threads: of one call.
+        network: one that `geo3d export` takes, with images alone as its input.
+        threads: of one call. With other stages at work beside it, one is best.
 
     Raises:
         ImportError: without ONNX Runtime.
     """
-    if not has_onnx_runtime():
-        raise ImportError("onnx_runner: needs ONNX Runtime, `pip install onnx onnxruntime`")
+    check_packages()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(_exported(network, side)), options, providers=["CPUExecutionProvider"])
-
-    def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
-        each = [session.run(None, {"images": np.ascontiguousarray(image[None])}) for image in images]
-        return tuple(np.concatenate(parts) for parts in zip(*each, strict=True))
-
-    return run
+    session = onnxruntime.InferenceSession(str(_exported(network)), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: tuple(session.run(None, {name: np.ascontiguousarray(images)}))
 
 
-def _exported(network: nn.Module, side: int) -> Path:
-    digest = hashlib.sha256(f"{type(network).__name__} {network} {side} {torch.__version__}".encode())
+def _exported(network: nn.Module) -> Path:
+    digest = hashlib.sha256(f"{type(network).__name__} {network} {torch.__version__}".encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -77,28 +68,9 @@ def _exported(network: nn.Module, side: int) -> Path:
         handle, temporary = tempfile.mkstemp(suffix=".onnx", dir=path.parent)
         os.close(handle)
         try:
-            _export(network, side, temporary)
+            [part] = export_of(network).parts
+            write_part(part, Path(temporary))
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
     return path
-
-
-def _export(network: nn.Module, side: int, path: str) -> None:
-    example = torch.zeros(1, 3, side, side, dtype=torch.uint8)
-    names: Any = {"input_names": ["images"]}
-    with torch.no_grad(), _quiet():  # by tracing: a fixed batch of one, in a tenth of the time of torch.export
-        torch.onnx.export(network, (example,), path, dynamo=False, opset_version=OPSET, **names)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

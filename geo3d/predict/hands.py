@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,17 +70,20 @@ class FoundHands:
 
     def write_json(self, path: str | Path, vertices: bool = False) -> None:
         """Write joints, keypoints and, on request, vertices."""
+        Path(path).write_text(json.dumps(self.as_json(vertices)))
+
+    def as_json(self, vertices: bool = False) -> dict[str, Any]:
+        """What `write_json` writes."""
         entries = []
         for hand in self.hands:
             names = ("box", "keypoints", "joints", *(("vertices",) if vertices else ()))
             entries.append({"side": hand.side, **{name: getattr(hand, name).round(5).tolist() for name in names}})
-        content = {
+        return {
             "camera_matrix": self.camera_matrix.tolist(),
             "camera_is_assumed": self.camera_is_assumed,
             "units": "metres in the camera's frame, x right, y down, z forward; pixels",
             "hands": entries,
         }
-        Path(path).write_text(json.dumps(content))
 
     def overlay(self) -> np.ndarray:
         """The image [H, W, 3] uint8 with the skeletons drawn on it."""
@@ -110,7 +113,7 @@ class HandPredictor(Predictor[Image, FoundHands]):
     def use_onnx(self, threads: int = 1) -> None:
         """Run by ONNX Runtime from now on, as an exported network does anyway; raises ImportError without it."""
         if isinstance(self.network, ReJSHand):
-            self.run = onnx_runner(self.folded, self.side, threads)
+            self.run = onnx_runner(self.network, threads)
 
     def __call__(
         self,

@@ -20,6 +20,7 @@ from geo3d.tools.benchmarks.timing import peak_memory, time_interleaved
 MODELS = {  # their configurations
     "dsvt": ("dsvt/waymo_pillar", "dsvt/kitti_pillar", "dsvt/generated_pillar"),
     "lrgt": ("lrgt/shapenet", "lrgt/generated"),
+    "rejshand": ("rejshand/freihand_fastvit", "rejshand/freihand_repvit", "rejshand/generated_small"),
 }
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 TOLERANCE = 1e-4  # of the largest value of the map that is compared
@@ -71,8 +72,8 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
     if not selected:
         known = ", ".join(path.stem for path in paths)
         raise ValueError(f"--select {' '.join(arguments.select)}: no such configuration; there are {known}")
-    if arguments.name == "lrgt" and arguments.compile:
-        raise ValueError("--compile: the dense part of a detector is meant; lrgt has none")
+    if arguments.name != "dsvt" and arguments.compile:
+        raise ValueError(f"--compile: the dense part of a detector is meant; {arguments.name} has none")
     for path in selected:
         if not (network := info_of_config(path).network).startswith(f"geo3d.models.{arguments.name}."):
             raise ValueError(f"{path}: expected the configuration of {arguments.name}, got one of {network}")
@@ -85,7 +86,7 @@ def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device
     Raises:
         RuntimeError: the peer's result differs.
     """
-    from geo3d.tools.benchmarks import model_dsvt, model_lrgt
+    from geo3d.tools.benchmarks import model_dsvt, model_lrgt, model_rejshand
 
     rows = []
     with tqdm(configurations(arguments), unit=" networks", desc=f"{limits.threads} threads") as bar:
@@ -93,6 +94,8 @@ def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device
             bar.set_postfix_str(path.stem)
             if arguments.name == "lrgt":
                 cases = model_lrgt.make_cases(path, device)
+            elif arguments.name == "rejshand":
+                cases = {path.stem: model_rejshand.make_case(path, device)}
             else:
                 cases = {path.stem: model_dsvt.make_case(path, device, arguments.compile)}
             for name, case in cases.items():

@@ -1,0 +1,48 @@
+"""ReJSHand on one crop, as time counts before a camera: the folded network beside the plain form of the released one."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geo3d.body.hands import keypoint_regressor, read_hand
+from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
+from geo3d.tools.benchmarks.model_dsvt import Case
+from geo3d.tools.benchmarks.plain_rejshand import Mark, PlainReJSHand
+from geo3d.zoo.configurations import info_of_config
+from geo3d.zoo.weights import build
+
+
+def make_case(path: Path, device: torch.device) -> Case:
+    """The network of a configuration with fresh weights, folded, and its peer.
+
+    Raises:
+        ValueError: no configuration of ReJSHand.
+    """
+    torch.manual_seed(0)
+    network = build(info_of_config(path))
+    if not isinstance(network, ReJSHand):
+        raise ValueError(f"{path}: expected the configuration of ReJSHand, got one of {type(network).__name__}")
+    network.set_joint_regressor(torch.from_numpy(keypoint_regressor(read_hand())))
+    network = network.to(device).eval()
+    size = network.image_size
+    images = torch.randint(256, (1, 3, size, size), dtype=torch.uint8, device=device)
+    title = f"{path.stem}, one crop of {size} x {size} pixels"
+    return Case(title, partial(run_parts, FoldedReJSHand(network), images), partial(_peer, PlainReJSHand(network), images))
+
+
+def run_parts(folded: FoldedReJSHand, images: Tensor, mark: Mark) -> tuple[Tensor, None]:
+    """Vertices, as the folded network computes them; calls mark(name) at the end of each part."""
+    network = folded.network
+    features = network.backbone(network.prepared(images))
+    mark("backbone")
+    output = network.heads(features)
+    mark("heads")
+    return output.vertices, None
+
+
+def _peer(plain: PlainReJSHand, images: Tensor, mark: Mark) -> tuple[Tensor, None]:
+    return plain(images, mark).vertices, None

@@ -1,0 +1,67 @@
+"""ReJSHand as one writes it with PyTorch alone, as the released code is: nothing folded, attention by its matrices, the whole map enlarged,
+the position encoding made anew in each call.
+
+Its weights are those of a `ReJSHand`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geo3d.models.rejshand import HandOutput, ReJSHand, sine_encoding
+from geo3d.models.rejshand.interaction import InteractionBlock, TokenAttention
+from geo3d.models.rejshand.mesh_head import MeshHead
+
+Mark = Callable[[str], None]
+
+
+class PlainReJSHand:
+    """The peer of a network, which it leaves as it is."""
+
+    def __init__(self, network: ReJSHand):
+        self.network = network
+
+    def __call__(self, images: Tensor, mark: Mark) -> HandOutput:
+        """As `ReJSHand.forward`; calls mark(name) at the end of each part."""
+        features = self.network.backbone(self.network.prepared(images))
+        mark("backbone")
+        keypoints = self.network.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
+        vertices = mesh(self.network.mesh_head, features, keypoints)
+        joints = self.network.joint_regressor @ vertices
+        mark("heads")
+        return HandOutput(keypoints, joints, vertices)
+
+
+def mesh(head: MeshHead, features: Tensor, keypoints: Tensor) -> Tensor:
+    """As `MeshHead.forward`."""
+    enlarged = head.enlarged(features)
+    height, width = enlarged.shape[2:]
+    enlarged = enlarged + sine_encoding(height, width, enlarged.shape[1]).to(enlarged)
+    places = (2 * keypoints - 1).clamp(-1, 1)[:, :, None]
+    x = F.grid_sample(enlarged, places, align_corners=True)[..., 0].transpose(1, 2)
+    levels: Any = zip(head.positions, head.projections, head.blocks, head.expansions, strict=True)
+    for level, (position, project, block, expand) in enumerate(levels):
+        x = project(x + position)
+        if level == 0 and head.bones is not None:
+            x = head.bones(x)
+        x = F.linear(interact(block, x).transpose(1, 2), expand.weight, expand.bias).transpose(1, 2)
+    return head.coordinates(x)
+
+
+def interact(block: InteractionBlock, x: Tensor) -> Tensor:
+    """As `InteractionBlock.forward`."""
+    mixed = block.mix(attend(block.attention, block.refine(x)) + x)
+    return torch.relu(mixed + x)
+
+
+def attend(layer: TokenAttention, x: Tensor) -> Tensor:
+    """As `TokenAttention.forward`."""
+    parts = [each(x).reshape(*x.shape[:2], layer.heads, -1) for each in (layer.queries, layer.keys, layer.values)]
+    query, key, value = parts
+    weights = torch.einsum("bqhc,bkhc->bhqk", query, key) / query.shape[-1] ** 0.5
+    return layer.project(torch.einsum("bhqk,bkhc->bqhc", weights.softmax(-1), value).reshape(x.shape))
