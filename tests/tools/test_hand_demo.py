@@ -252,7 +252,8 @@ def test_the_mesh_is_drawn_where_the_hand_is(right_hand):
     pixels = right_hand.vertices @ MATRIX.T
     columns, rows = (pixels[:, :2] / pixels[:, 2:]).round().astype(int).clip(0, [255, 191]).T
     drawn = picture.any(-1)
-    assert drawn[rows, columns].mean() > 0.9 and drawn.mean() < 0.6
+    grown = cv2.dilate(drawn.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0  # vertices on the outline round outward
+    assert grown[rows, columns].mean() > 0.98 and drawn.mean() < 0.6
     assert not drawn[:, :2].any() and not drawn[:, -2:].any()
 
 
