@@ -8,30 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_hands import SIDE, info_of, small_network
 
 from geo3d.geometry.virtual_camera import default_camera_matrix, virtual_camera
-from geo3d.models.rejshand import HandOutput, ReJSHand
+from geo3d.models.rejshand import HandOutput
 from geo3d.predict.hands import HandPredictor
 from geo3d.predict.images import upright_rgb
-from geo3d.zoo.weights import WeightsInfo
-
-SIDE = 64
-OPTIONS = {
-    "backbone": "tf_efficientnet_lite0",
-    "image_size": SIDE,
-    "token_counts": (30, 50),
-    "widths": (32, 16, 16),
-    "map_channels": 32,
-}
 
 
 @pytest.fixture(scope="module")
 def predictor() -> HandPredictor:
-    torch.manual_seed(0)
-    network = ReJSHand(**OPTIONS)
-    network.set_joint_regressor(torch.rand(21, 778).softmax(1))
-    info = WeightsInfo("geo3d.models.rejshand.ReJSHand", OPTIONS, "hand_mesh", preprocessing={"image_size": SIDE})
-    return HandPredictor(network, info)
+    return HandPredictor(small_network(), info_of("hand_mesh"))
 
 
 def truth() -> tuple[np.ndarray, np.ndarray]:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
+from small_hands import NETWORK
 
 from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
 from geo3d.tools.benchmarks import model_rejshand
 from geo3d.tools.benchmarks.plain_rejshand import PlainReJSHand
 
-ARGUMENTS = {
-    "backbone": "tf_efficientnet_lite0",
-    "image_size": 64,
-    "token_counts": [30, 50],
-    "widths": [32, 16, 16],
-    "map_channels": 32,
-}
+ARGUMENTS = {name: list(value) if isinstance(value, tuple) else value for name, value in NETWORK.items()}  # as YAML has them
 
 
 @torch.no_grad()

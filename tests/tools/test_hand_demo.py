@@ -9,10 +9,9 @@ import time
 import cv2
 import numpy as np
 import pytest
-import torch
+from small_hands import write_hands
 
 from geo3d.geometry.virtual_camera import default_camera_matrix
-from geo3d.models.rejshand import HandDetector, ReJSHand
 from geo3d.predict.hands import FoundHand
 from geo3d.predict.tracking import TrackedFrame, TrackedHand
 from geo3d.tools import hand_demo
@@ -20,35 +19,14 @@ from geo3d.tools.hand_demo import CLIP, draw_frame, main
 from geo3d.tools.hands.drawing import draw_hand, hand_faces
 from geo3d.tools.hands.sources import Camera, Film, Folder, Frame, open_source
 from geo3d.tools.hands.stages import Handover, Pipeline, Times
-from geo3d.zoo.weights import WeightsInfo, save_weights
 
 MATRIX = default_camera_matrix(256, 192)
-NETWORK = {
-    "backbone": "tf_efficientnet_lite0",
-    "image_size": 64,
-    "token_counts": (30, 50),
-    "widths": (32, 16, 16),
-    "map_channels": 32,
-}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> tuple[str, str]:
-    """Two small networks that know nothing; the detector's threshold is low, so that it finds hands everywhere."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    network = ReJSHand(**NETWORK)
-    network.set_joint_regressor(torch.rand(21, 778).softmax(1))
-    detector = HandDetector(64, channels=16)
-    torch.nn.init.constant_(detector.score_head.bias, 1.0)
-    torch.nn.init.constant_(detector.box_head.bias, 1.0)
-    paths = folder / "hands.safetensors", folder / "detector.safetensors"
-    sizes = {"image_size": 64}
-    save_weights(paths[0], network, WeightsInfo("geo3d.models.rejshand.ReJSHand", NETWORK, "hand_mesh", preprocessing=sizes))
-    arguments = {"image_size": 64, "channels": 16}
-    info = WeightsInfo("geo3d.models.rejshand.HandDetector", arguments, "hand_detection", preprocessing=sizes)
-    save_weights(paths[1], detector, info)
-    return str(paths[0]), str(paths[1])
+    folder = write_hands(tmp_path_factory.mktemp("weights"))
+    return str(folder / "hands.safetensors"), str(folder / "eager.safetensors")
 
 
 @pytest.fixture(scope="module")
