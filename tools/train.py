@@ -80,11 +80,6 @@ def _fit(cli: Cli, resume: str | None) -> bool:
     return False
 
 
-def _drawn(generate: dict[str, Any]) -> dict[str, int]:
-    """Number of points of the generated files that were trained on, where it was chosen."""
-    return {"draw": generate["num_points"]} if "num_points" in generate else {}
-
-
 def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float], start: str | None) -> WeightsInfo:
     """Description of a trained network, for its weight file; `start` are the weights that the training began with."""
     from geo3d import __version__
@@ -97,12 +92,8 @@ def weights_info(cli: Cli, argv: Sequence[str], metrics: dict[str, float], start
         network=network["class_path"],
         arguments=network.get("init_args", {}),
         task=cli.model.name,
-        labels=cli.model.description(),
-        preprocessing={
-            **{key: data[key] for key in ("num_points", "orient_normals") if key in data},
-            **cli.model.preprocessing(),
-            **_drawn(data.get("generate") or {}),
-        },
+        labels=cli.model.labels(),
+        preprocessing=cli.model.preprocessing(),
         training={
             "command": " ".join(["geo3d train", *argv]),
             **({"weights": start} if start else {}),

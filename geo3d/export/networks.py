@@ -26,7 +26,7 @@ from geo3d.models.dsvt import DSVTDetector
 from geo3d.models.lrgt import LRGT
 from geo3d.models.rejshand import FoldedReJSHand, HandDetector, ReJSHand
 from geo3d.models.risurconv import RISurConvClassifier, RISurConvSegmentor
-from geo3d.zoo.weights import WeightsInfo, build
+from geo3d.zoo.weights import SPARE_ELEMENTS, WeightsInfo, build
 
 TOLERANCE = 1e-4  # of what ONNX Runtime gives, by the largest value if that is above 1
 
@@ -111,12 +111,27 @@ def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionPro
     """
     folder = Path(folder).parent if Path(folder).name == MANIFEST else Path(folder)
     manifest = read_manifest(folder)
-    info = WeightsInfo(**manifest["weights"])
+    info = _info(folder, manifest)
     if "network" in manifest:
         return OnnxNetwork(folder, manifest, providers).eval(), info
-    network = build(info)
-    assert isinstance(network, DSVTDetector)
+    size = sum((folder / name).stat().st_size for name in (*manifest["files"], manifest["rest"]))
+    try:
+        network = build(info, size + SPARE_ELEMENTS)
+    except ValueError as error:
+        raise ValueError(f"{folder / MANIFEST}: {error}") from None
+    if not isinstance(network, DSVTDetector):
+        raise ValueError(f"{folder / MANIFEST}: expected a detector of DSVT, got {info.network}")
     return OnnxDSVT(network.eval(), folder, manifest, providers), info
+
+
+def read_export_info(folder: str | Path) -> WeightsInfo:
+    """The description of an exported network's weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_export`.
+    """
+    folder = Path(folder)
+    return _info(folder, read_manifest(folder))
 
 
 def check_export(network: nn.Module, folder: str | Path) -> float:
@@ -137,6 +152,13 @@ def check_export(network: nn.Module, folder: str | Path) -> float:
             raise RuntimeError(f"{folder}: ONNX Runtime's {name} differs from PyTorch's by {difference:g}; please report it")
         largest = max(largest, difference)
     return largest
+
+
+def _info(folder: Path, manifest: dict[str, Any]) -> WeightsInfo:
+    try:
+        return WeightsInfo.from_json(manifest.get("weights"))
+    except ValueError as error:
+        raise ValueError(f"{folder / MANIFEST}: its weights do not hold: {error}") from None
 
 
 def _tensors(outputs: Any, export: Export) -> tuple[list[str], list[Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from geo3d.zoo.weights import WeightsInfo
 
 Source = TypeVar("Source", contravariant=True)
 Result = TypeVar("Result", covariant=True)
+Described = TypeVar("Described")
 
 
 class Predictor(ABC, Generic[Source, Result]):
@@ -27,6 +28,14 @@ class Predictor(ABC, Generic[Source, Result]):
     def __init__(self, network: nn.Module, info: WeightsInfo):
         self.network = network.eval()
         self.info = info
+
+    def described(self, field: Literal["labels", "preprocessing"], kind: type[Described]) -> Described:
+        """A field of the weights' description, which must be of the kind that this predictor reads; raises ValueError otherwise."""
+        value = getattr(self.info, field)
+        if not isinstance(value, kind):
+            expected = f"{field} must be {kind.__name__} for {type(self).__name__}"
+            raise ValueError(f"{expected}, got {'nothing' if value is None else type(value).__name__}")
+        return value
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,7 @@ from torch import nn
 
 from geo3d.body.hands import KEYPOINT_PARENTS
 from geo3d.data.hands.crops import ROOT
+from geo3d.descriptions import HandInput
 from geo3d.geometry.alignment import solve_translation
 from geo3d.geometry.virtual_camera import VirtualCamera, default_camera_matrix, virtual_camera
 from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
@@ -105,8 +106,8 @@ class HandPredictor(Predictor[Image, FoundHands]):
 
     def __init__(self, network: nn.Module, info: WeightsInfo):
         super().__init__(network, info)
-        self.side = int(info.preprocessing["image_size"])
-        self.as_released = bool(info.preprocessing.get("as_released", False))
+        crops = self.described("preprocessing", HandInput)
+        self.side, self.as_released = crops.image_size, crops.as_released
         self.folded = FoldedReJSHand(network) if isinstance(network, ReJSHand) else network  # an exported one is folded
         self.run: Runner = lambda crops: torch_runner(self.folded, self.device)(crops)
 

@@ -14,7 +14,7 @@ from geo3d.predict.hands import HandPredictor
 from geo3d.predict.shapes import PartLabeler, ShapeClassifier
 from geo3d.predict.sweeps import Detector
 from geo3d.zoo.catalogue import names, weights_path
-from geo3d.zoo.weights import WeightsInfo, build, fill, read_info, read_tensors
+from geo3d.zoo.weights import WeightsInfo, load_network
 
 PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights name it
     "classification": ShapeClassifier,
@@ -49,9 +49,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
         network, info = read_export(name)
         return predictor_for(network.to(device), info, name)
     path = weights_path(name)
-    info = read_info(path)
-    network = build(info)
-    fill(network, read_tensors(path), path)
+    network, info = load_network(path)
     return predictor_for(network.to(device), info, path)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
+from torch import Tensor, nn
 
 from geo3d.data.shapes.prepare import Shape, network_points, oriented_cloud
+from geo3d.descriptions import ClassificationLabels, CloudInput, PartSegmentationLabels
 from geo3d.predict.base import Predictor, Result
+from geo3d.zoo.weights import WeightsInfo
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,13 @@ class PartLabels:
 class ShapePredictor(Predictor[Shape, Result]):
     """What predictors of shapes share: the cloud as the network was trained to see it."""
 
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        super().__init__(network, info)
+        self.input = self.described("preprocessing", CloudInput)
+
     def _input(self, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cloud [N, 6] as the network was trained to see it, [S, 6], and the rows [S] that it took."""
-        preprocessing = self.info.preprocessing
-        draw = preprocessing.get("draw")
-        return network_points(cloud, preprocessing["num_points"], preprocessing.get("orient_normals", False), draw)
+        return network_points(cloud, self.input.num_points, self.input.orient_normals, self.input.draw)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)[None].to(self.device)
@@ -67,6 +72,11 @@ class ShapePredictor(Predictor[Shape, Result]):
 
 class ShapeClassifier(ShapePredictor[ClassScores]):
     """Names the class of a shape."""
+
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        super().__init__(network, info)
+        self.labels = self.described("labels", ClassificationLabels)
+        _check_outputs("class_names", len(self.labels.class_names), network)
 
     def __call__(self, source: Shape) -> ClassScores:
         """Scores of every class.
@@ -81,16 +91,21 @@ class ShapeClassifier(ShapePredictor[ClassScores]):
         points, _ = self._input(cloud)
         with torch.inference_mode():
             probabilities = self.network(self._tensor(points))[0].exp()
-        return ClassScores(points, cloud, tuple(self.info.labels["class_names"]), probabilities.float().cpu().numpy())
+        return ClassScores(points, cloud, self.labels.class_names, probabilities.float().cpu().numpy())
 
 
 class PartLabeler(ShapePredictor[PartLabels]):
     """Labels the points of a shape with the parts of its category."""
 
+    def __init__(self, network: nn.Module, info: WeightsInfo):
+        super().__init__(network, info)
+        self.labels = self.described("labels", PartSegmentationLabels)
+        _check_outputs("part_names", len(self.labels.part_names), network)
+
     @property
     def category_names(self) -> list[str]:
         """The categories whose parts the network knows."""
-        return list(self.info.labels["category_names"])
+        return list(self.labels.category_names)
 
     def __call__(self, source: Shape, category: str = "") -> PartLabels:
         """Label every point; those that the network did not see take the label of the nearest one it saw.
@@ -105,13 +120,13 @@ class PartLabeler(ShapePredictor[PartLabels]):
         index = self.category_index(category)
         cloud, _ = oriented_cloud(source)
         points, rows = self._input(cloud)
-        start, stop = self.info.labels["part_ranges"][index]
+        start, stop = self.labels.part_ranges[index]
         with torch.inference_mode():
             categories = torch.tensor([index], device=self.device)
             scores = self.network(self._tensor(points), categories)[0, :, start:stop]
         seen = scores.argmax(1).cpu().numpy() + start
         labels = seen[cKDTree(cloud[rows, :3]).query(cloud[:, :3])[1]]
-        names = self.info.labels["part_names"]
+        names = self.labels.part_names
         return PartLabels(cloud, labels, self.category_names[index], {label: names[label] for label in range(start, stop)})
 
     def category_index(self, category: str) -> int:
@@ -124,3 +139,12 @@ class PartLabeler(ShapePredictor[PartLabels]):
         if category.lower() not in lower:
             raise ValueError(f"category must be one of {', '.join(lower)}, got {category!r}")
         return lower.index(category.lower())
+
+
+def _check_outputs(name: str, count: int, network: nn.Module) -> None:
+    """Raise ValueError unless there is a name for each output of the network."""
+    classify: Any = network.classify
+    if classify.out_features != count:
+        raise ValueError(
+            f"labels.{name} must be {classify.out_features} names, one for each output of the network, got {count}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from geo3d.data.lidar.kitti import SWEEP_FOLDERS, read_kitti_frame
 from geo3d.data.lidar.sensors import SENSORS
 from geo3d.data.lidar.sweeps import LidarSample, finite_points, read_sweep
+from geo3d.descriptions import DetectionLabels, SweepInput
 from geo3d.models.detection import Detections, decoder_for
+from geo3d.models.detection.pairing import check_classes
 from geo3d.models.dsvt import DSVTDetector
 from geo3d.predict.all_around import detect_around, faces_one_side
 from geo3d.predict.base import Predictor
@@ -67,7 +70,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
         trained: heading and height of the sensor in training.
 
     Raises:
-        ValueError: another network, or options of the decoder in the weights that the head's decoder does not have.
+        ValueError: another network, a description that does not fit it, or options that the head's decoder does not have.
     """
 
     network: DSVTDetector
@@ -76,11 +79,34 @@ class Detector(Predictor[Sweep, DetectionResult]):
         super().__init__(network, info)
         if not isinstance(network, DSVTDetector):
             raise ValueError(f"Detector: expected a detector of DSVT, got {type(network).__name__}")
-        self.decode = decoder_for(network.head, network.bev_grid, info.labels["decoder"])
-        sensor = info.preprocessing["sensor"]
-        if sensor not in SENSORS:
-            raise ValueError(f"weights are for the sensor {sensor!r}, expected one of {', '.join(SENSORS)}")
-        self.trained = SENSORS[sensor]
+        self.input = self.described("preprocessing", SweepInput)
+        self.labels = self.described("labels", DetectionLabels)
+        self.decode = decoder_for(network.head, network.bev_grid, self.labels.decoder)
+        if self.input.sensor not in SENSORS:
+            raise ValueError(f"preprocessing.sensor must be one of {', '.join(SENSORS)}, got {self.input.sensor!r}")
+        self.trained = SENSORS[self.input.sensor]
+        self._check_description(network.num_classes, network.in_features)
+
+    def _check_description(self, num_classes: int, in_features: int) -> None:
+        check_classes(self.decode, num_classes)
+        if len(self.labels.class_names) != num_classes:
+            raise ValueError(
+                f"labels.class_names must be the names of {num_classes} classes, got {len(self.labels.class_names)}"
+            )
+        if in_features != 3 + len(self.input.features):
+            found = ", ".join(self.input.features) or "none"
+            raise ValueError(f"preprocessing.features must be {in_features - 3} names, got {found}")
+
+    @property
+    def min_score(self) -> float:
+        """The decoder's threshold: boxes with a score up to this are not found; see `score_threshold` of the decoders."""
+        return self.decode.score_threshold
+
+    @min_score.setter
+    def min_score(self, score: float) -> None:
+        if not math.isfinite(score):
+            raise ValueError(f"min_score must be a number, got {score:g}")
+        self.decode = replace(self.decode, score_threshold=score)
 
     def __call__(self, source: Sweep, mounting: Mounting | None = None, *, all_around: bool = False) -> DetectionResult:
         """Objects of a sweep, the best of each class first; none where no point is in the network's range.
@@ -91,7 +117,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
         dropped.
 
         Args:
-            source: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image are read too), a sample, or an
+            source: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image too, never labels), a sample, or an
                 array [N, 3 or more] of x, y, z and measurements in the units of the data that the network was trained on.
             mounting: what is known about the sensor; by default what its data set says, else x forward.
             all_around: look on every side, in four passes, where the network was trained to look in one direction.
@@ -108,7 +134,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
         found = detect_around(points, point_range, self.step) if around else self.step(points)
         pose = placement.network_from_points
         found = replace(found.to("cpu"), boxes=move_boxes_back(found.boxes.cpu(), pose))
-        return DetectionResult(found, tuple(self.info.labels["class_names"]), sample, placement)
+        return DetectionResult(found, self.labels.class_names, sample, placement)
 
     @torch.inference_mode()
     def step(self, points: Tensor) -> Detections:
@@ -127,10 +153,10 @@ class Detector(Predictor[Sweep, DetectionResult]):
         if isinstance(sweep, LidarSample):
             return sweep
         if isinstance(sweep, np.ndarray | Tensor):
-            return _from_array(sweep, self.info.preprocessing["features"])
+            return _from_array(sweep, self.input.features)
         path = Path(sweep)
         if path.suffix == ".bin" and path.is_file() and is_kitti_frame(path):
-            return read_kitti_frame(path.parent.parent, path.stem)
+            return read_kitti_frame(path.parent.parent, path.stem, labelled=False)
         return read_sweep(path)
 
     def network_points(self, sample: LidarSample, placement: Placement | None = None, *, cut_view: bool = True) -> Tensor:
@@ -144,11 +170,10 @@ class Detector(Predictor[Sweep, DetectionResult]):
         points = sample.points
         forward = self.trained.forward if placement is None else placement.forward
         cameras = [view.camera for view in sample.cameras if looks_forward(view.camera, forward)]
-        if cut_view and self.info.preprocessing.get("camera_view_only") and cameras and cameras[0].image_size is not None:
+        if cut_view and self.input.camera_view_only and cameras and cameras[0].image_size is not None:
             points = points[cameras[0].in_view(points.double())]
         pose = np.eye(4) if placement is None else placement.network_from_points
-        sensor = self.info.preprocessing["sensor"]
-        columns = [_column(points, sample.features, name, sensor) for name in self.info.preprocessing["features"]]
+        columns = [_column(points, sample.features, name, self.input.sensor) for name in self.input.features]
         return torch.cat([move_points(points[:, :3], pose), *columns], 1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geo3d.descriptions import Input, Labels
 from geo3d.tasks.schedules import Schedule, StepDecay
 
 Stage = Literal["val", "test"]
@@ -153,13 +154,14 @@ class Task(lightning.LightningModule, ABC):
         for name, value in self.compute_metrics(stage).items():
             self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in shown)
 
-    def description(self) -> dict[str, Any]:
-        """What a user of the weights must know beside the network, for their metadata."""
-        return {}
+    def labels(self) -> Labels | None:
+        """What the results stand for, for the description of the weights; see `geo3d.descriptions`."""
+        return None
 
-    def preprocessing(self) -> dict[str, Any]:
-        """How inputs were prepared, beside the data module's own arguments, for the metadata of the weights."""
-        return {}
+    def preprocessing(self) -> Input | None:
+        """How the data module prepares the inputs, likewise; None of one that does not say."""
+        describe = getattr(self.trainer.datamodule, "preprocessing", None)  # type: ignore[attr-defined]
+        return None if describe is None else describe()
 
     def report(self, folder: str) -> list[str]:
         """Write pictures of the last test into a folder; returns their paths."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from geo3d.data.shapes.samples import ClassificationBatch
+from geo3d.descriptions import ClassificationLabels
 from geo3d.metrics.classification import class_accuracy, overall_accuracy
 from geo3d.tasks.base import Stage, Task
 
@@ -69,8 +70,8 @@ class Classification(Task):
         self.last_matrix = matrix.cpu()
         return {"accuracy": overall_accuracy(matrix), "class_accuracy": class_accuracy(matrix)}
 
-    def description(self) -> dict[str, Any]:
-        return {"class_names": self.class_names}
+    def labels(self) -> ClassificationLabels:
+        return ClassificationLabels(tuple(self.class_names))
 
     def report(self, folder: str) -> list[str]:
         from geo3d.viz.sheets import confusion_matrix

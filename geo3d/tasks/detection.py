@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from geo3d.data.lidar.detection import LidarBatch
-from geo3d.data.lidar.kitti import KittiDataset
-from geo3d.data.lidar.nuscenes import NuScenesDataset
-from geo3d.data.lidar.waymo import WaymoDataset
+from geo3d.descriptions import DetectionLabels
 from geo3d.models.detection import Detections, GroundTruth, decoder_for, loss_for
 from geo3d.models.dsvt import DSVTDetector, untrained_in_paper
 from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.detection_metrics import METRICS, DetectionMetric, MetricName, NuScenesFrames, make_metrics
 from geo3d.tasks.schedules import OneCycle
-
-SENSORS = {KittiDataset: "kitti", NuScenesDataset: "nuscenes", WaymoDataset: "waymo"}
 
 
 class Detection(Task):
@@ -81,9 +77,7 @@ class Detection(Task):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         frames = data.frames("val")
         self.class_names = list(data.class_names)
-        self.sensor = next((name for kind, name in SENSORS.items() if isinstance(frames, kind)), type(frames).__name__.lower())
         self.features = list(frames.features)
-        self.view_only = bool(getattr(data, "camera_view_only", False))
         self._check_data(data)
         self.metrics = nn.ModuleList(make_metrics(self.metric_names, frames)).to(self.device)
 
@@ -170,14 +164,6 @@ class Detection(Task):
     def _metrics(self) -> list[DetectionMetric]:
         return list(self.metrics)  # type: ignore[arg-type]
 
-    def description(self) -> dict[str, Any]:
-        decoder = asdict(self.decode)
-        del decoder["grid"]
-        return {"class_names": self.class_names, "decoder": decoder}
-
-    def preprocessing(self) -> dict[str, Any]:
-        return {
-            "sensor": self.sensor,
-            "features": self.features,
-            "camera_view_only": self.view_only,
-        }
+    def labels(self) -> DetectionLabels:
+        decoder = {each.name: getattr(self.decode, each.name) for each in fields(self.decode) if each.name != "grid"}
+        return DetectionLabels(tuple(self.class_names), decoder)

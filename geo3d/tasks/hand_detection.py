@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.data.hands.scenes import SceneBatch
+from geo3d.descriptions import SceneInput
 from geo3d.metrics.hand_boxes import HandBoxScores
 from geo3d.models.rejshand import HandBoxes, HandDetector, HandMaps, decode_hands, detector_losses, load_lite0
 from geo3d.tasks.base import Stage, Task
@@ -112,5 +113,5 @@ class HandDetection(Task):
         self.scores.reset()
         return figures
 
-    def preprocessing(self) -> dict[str, Any]:
-        return {"image_size": self.image_size}
+    def preprocessing(self) -> SceneInput:
+        return SceneInput(self.image_size)

@@ -81,7 +81,7 @@ class HandMesh(Task):
                 f"HandMesh: the network has image_size {self.network.image_size}, the data {data.image_size}; "
                 "set model.init_args.network.init_args.image_size and data.init_args.image_size to the same"
             )
-        self.image_size, self.as_released = data.image_size, data.as_released
+        self.image_size = data.image_size
 
     def configure_optimizers(self) -> Any:
         decayed: list[nn.Parameter] = []
@@ -131,6 +131,3 @@ class HandMesh(Task):
         self.errors.reset()
         self.root_errors.reset()
         return figures
-
-    def preprocessing(self) -> dict[str, Any]:
-        return {"image_size": self.image_size, "as_released": self.as_released}

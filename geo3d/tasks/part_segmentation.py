@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geo3d.data.shapes.samples import PartBatch
+from geo3d.descriptions import PartSegmentationLabels
 from geo3d.metrics.part_iou import PartIoU
 from geo3d.tasks.base import Stage, Task
 
@@ -59,9 +60,6 @@ class PartSegmentation(Task):
             metrics |= {f"iou/{name}": value for name, value in named if value.isfinite()}
         return metrics
 
-    def description(self) -> dict[str, Any]:
-        return {
-            "category_names": self.category_names,
-            "part_ranges": [[parts.start, parts.stop] for parts in self.part_ranges],
-            "part_names": self.part_names,
-        }
+    def labels(self) -> PartSegmentationLabels:
+        ranges = tuple((parts.start, parts.stop) for parts in self.part_ranges)
+        return PartSegmentationLabels(tuple(self.category_names), tuple(self.part_names), ranges)

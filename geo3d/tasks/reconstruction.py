@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.data.images.reconstruction import ReconstructionBatch
+from geo3d.descriptions import ReconstructionLabels
 from geo3d.metrics.voxels import THRESHOLDS, ReconstructionScores
 from geo3d.models.lrgt import LRGT, dice_loss, load_deit
 from geo3d.tasks.base import Stage, Task
@@ -67,7 +68,6 @@ class Reconstruction(Task):
                 "set model.init_args.network.init_args.image_size and data.init_args.settings.image_size to the same"
             )
         self.class_names = list(data.class_names)
-        self.settings = data.settings
         self.test_views = sorted(set(data.test_views))
         counts = self.test_views if stage == "test" else [data.val_views]
         f_score = self.f_score_threshold if stage == "test" else None
@@ -129,17 +129,14 @@ class Reconstruction(Task):
                 single |= {f"{name}/{category}": value for category, value in named if value == value}
         return single
 
-    def description(self) -> dict[str, Any]:
-        return {"class_names": self.class_names, "threshold": self._best_threshold()}
+    def labels(self) -> ReconstructionLabels:
+        return ReconstructionLabels(tuple(self.class_names), self._best_threshold())
 
     def _best_threshold(self) -> float:
         """The threshold with the best figure of the last validation."""
         known = {t: self.trainer.callback_metrics.get(f"val/iou_{t:g}") for t in self.thresholds}
         measured = {threshold: float(value) for threshold, value in known.items() if value is not None}
         return max(measured, key=measured.__getitem__) if measured else self.thresholds[0]
-
-    def preprocessing(self) -> dict[str, Any]:
-        return {"crop": self.settings.crop, "blend": self.settings.blend}
 
     def report(self, folder: str) -> list[str]:
         from geo3d.viz.sheets import curves

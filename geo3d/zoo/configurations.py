@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 import geo3d.configs
+from geo3d.descriptions import DetectionLabels, HandInput, Input, SweepInput
 from geo3d.zoo.catalogue import names, network_tensors, weights_path
-from geo3d.zoo.weights import WeightsInfo, build, fill, read_info
+from geo3d.zoo.weights import WeightsInfo, build, fill, load_network
 
 
 def config_path(name: str) -> Path:
@@ -44,14 +45,12 @@ def network_and_info(source: str, weights: str | None = None) -> tuple[nn.Module
     if source in names() or Path(source).suffix == ".safetensors":
         if weights is not None:
             raise ValueError(f"--weights {weights}: {source} are weights already; --weights goes with a configuration")
-        path = weights_path(source)
-        info = read_info(path)
-        weights = str(path)
-    else:
-        try:
-            info = info_of_config(config_path(source))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"no weights {source} and {error}") from None
+        network, info = load_network(weights_path(source))
+        return network.eval(), info
+    try:
+        info = info_of_config(config_path(source))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no weights {source} and {error}") from None
     network = build(info)
     if weights is None:
         print(f"{source} comes without weights: the network has fresh ones, to try and to time", file=sys.stderr)
@@ -72,11 +71,11 @@ def info_of_config(path: Path) -> WeightsInfo:
         content = yaml.safe_load(path.read_text())
         task, network = content["model"], content["model"]["init_args"]["network"]
         name = task_name(task["class_path"])
-        labels, preprocessing = _data_facts(name, content["data"])
-        if name == "detection":
-            labels["decoder"] = task["init_args"].get("decoder") or {}
+        class_names, preprocessing = _data_facts(name, content["data"])
+        decoder = task["init_args"].get("decoder") or {}
+        labels = DetectionLabels(class_names, decoder) if name == "detection" else None
         return WeightsInfo(network["class_path"], network.get("init_args", {}), name, labels, preprocessing)
-    except (yaml.YAMLError, UnicodeDecodeError, ImportError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: expected the configuration of a network, got {type(error).__name__}: {reason}") from None
 
@@ -86,8 +85,8 @@ def task_name(class_path: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_path.rpartition(".")[2]).lower()
 
 
-def _data_facts(task: str, data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Labels and preprocessing of the data module that a configuration names, without its files."""
+def _data_facts(task: str, data: dict[str, Any]) -> tuple[tuple[str, ...], Input | None]:
+    """Class names of a detector, and preprocessing, of the data module that a configuration names, without its files."""
     module, _, name = data["class_path"].rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     options = {
@@ -95,11 +94,10 @@ def _data_facts(task: str, data: dict[str, Any]) -> tuple[dict[str, Any], dict[s
         **data.get("init_args", {}),
     }
     if task == "hand_mesh":
-        return {}, {"image_size": options["image_size"], "as_released": bool(options["as_released"])}
+        return (), HandInput(options["image_size"], bool(options["as_released"]))
     if task != "detection":
-        return {}, {}
+        return (), None
     sensor = name.lower()
     dataset = getattr(importlib.import_module(f"geo3d.data.lidar.{sensor}"), f"{name}Dataset")
     camera_view_only = bool(options.get("camera_view_only", False))
-    preprocessing = {"sensor": sensor, "features": list(dataset.features), "camera_view_only": camera_view_only}
-    return {"class_names": list(options["class_names"])}, preprocessing
+    return tuple(options["class_names"]), SweepInput(sensor, tuple(dataset.features), camera_view_only)

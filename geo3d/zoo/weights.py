@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from geo3d.descriptions import DESCRIPTIONS, Input, Labels, check_number, check_options, read_description, shortened
 
 METADATA_KEY = "geo3d"
+MAX_ELEMENTS = 2**31  # of a network that no file limits
+SPARE_ELEMENTS = 2**24  # beyond a file's size, for tables that a network makes by itself
+MAX_STEPS = 50_000  # operations on tensors; the largest published networks take a tenth
+MAKERS = {getattr(torch.ops.aten, name) for name in ("empty", "empty_like", "zeros", "ones", "full", "clone")}
 LRGT_PARTS = (
     "encoder_state_dict",
     "merger_state_dict",
@@ -27,20 +34,59 @@ class WeightsInfo:
     Attributes:
         network: import path of the network's class, such as "geo3d.models.risurconv.RISurConvClassifier".
         arguments: keyword arguments of the class.
-        task: "classification", "part_segmentation" or "detection".
-        labels: names that the outputs stand for, as the task describes them.
-        preprocessing: how the inputs were prepared (`num_points`, `orient_normals`; of detectors `sensor`, `features`, `camera_view_only`).
+        task: "classification", "part_segmentation", "detection", "reconstruction" or "hand_mesh".
+        labels: what the results stand for, of the kind of the task (`geo3d.descriptions`), or its fields as a mapping; None where there
+            is nothing to say, and of a task that this version does not know.
+        preprocessing: how the inputs were prepared, likewise.
         training: command, configuration and seeds.
         metrics: figures by name, as `geo3d test` printed them.
+
+    Raises:
+        ValueError: a field that is not what it should be; the message begins with its name.
     """
 
     network: str
     arguments: Mapping[str, Any]
     task: str
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    labels: Labels | None = None
+    preprocessing: Input | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("network", "task"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, got {shortened(getattr(self, name))}")
+        for name in ("arguments", "training", "metrics"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} must be an object, got {shortened(getattr(self, name))}")
+        check_options("arguments", self.arguments)
+        for name, value in self.metrics.items():
+            if not isinstance(value, int | float):
+                check_number(f"metrics.{name}", value)
+        for name, kind in zip(("labels", "preprocessing"), DESCRIPTIONS.get(self.task, (None, None)), strict=True):
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                object.__setattr__(self, name, None if kind is None else read_description(kind, value, name))
+            elif value is not None and kind is not None and not isinstance(value, kind):
+                raise ValueError(f"{name} must be {kind.__name__} for the task {self.task!r}, got {type(value).__name__}")
+
+    @classmethod
+    def from_json(cls, content: object) -> WeightsInfo:
+        """From what `dataclasses.asdict` gave.
+
+        Raises:
+            ValueError: unknown or missing fields, or values of another kind; the message begins with the name of the field.
+        """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"expected an object, got {shortened(content)}")
+        unknown = [name for name in content if name not in cls.__dataclass_fields__]
+        if unknown:
+            raise ValueError(f"has no field {shortened(unknown[0])}")
+        for name in ("network", "arguments", "task"):
+            if name not in content:
+                raise ValueError(f"lacks {name}")
+        return cls(**content)
 
 
 def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo) -> None:
@@ -62,8 +108,9 @@ def record_metrics(path: str | Path, metrics: Mapping[str, float]) -> None:
     """
     from safetensors.torch import load_file, save_file
 
-    info = replace(read_info(path), metrics=dict(metrics))
-    save_file(load_file(str(path)), str(path), metadata={METADATA_KEY: json.dumps(asdict(info), sort_keys=True)})
+    content = _read_metadata(Path(path))
+    content["metrics"] = dict(metrics)
+    save_file(load_file(str(path)), str(path), metadata={METADATA_KEY: json.dumps(content, sort_keys=True)})
 
 
 def read_info(path: str | Path) -> WeightsInfo:
@@ -71,8 +118,16 @@ def read_info(path: str | Path) -> WeightsInfo:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file.
+        ValueError: not such a file, or a description with fields that are not what they should be; the message names file and field.
     """
+    content = _read_metadata(Path(path))
+    try:
+        return WeightsInfo.from_json(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: its description does not hold: {error}") from None
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     path = _existing(path)
@@ -83,7 +138,30 @@ def read_info(path: str | Path) -> WeightsInfo:
         raise ValueError(f"{path}: expected a .safetensors file, got {error}") from None
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path}: expected weights saved by geo3d, got a .safetensors file without its description")
-    return WeightsInfo(**json.loads(metadata[METADATA_KEY]))
+    try:
+        content = json.loads(metadata[METADATA_KEY])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: its description must be an object, got {shortened(content)}")
+    return content
+
+
+def load_network(path: str | Path) -> tuple[nn.Module, WeightsInfo]:
+    """The network of a .safetensors file of geo3d with its weights, and their description.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or one whose description and tensors do not fit; the message names it.
+    """
+    path = _existing(path)
+    info = read_info(path)
+    try:
+        network = build(info, path.stat().st_size + SPARE_ELEMENTS)  # an element takes a byte or more
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    fill(network, read_tensors(path), path)
+    return network, info
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -109,19 +187,54 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
-def build(info: WeightsInfo) -> nn.Module:
+def build(info: WeightsInfo, max_elements: int = MAX_ELEMENTS) -> nn.Module:
     """The network that a description names, with fresh weights; only classes of `geo3d.models` are built.
 
+    It is built without memory first, so that absurd arguments are refused before any is taken. Nothing is downloaded.
+
+    Args:
+        info: the description.
+        max_elements: numbers in all of its tensors.
+
     Raises:
-        ValueError: another class, or arguments that it does not take.
+        ValueError: another class, arguments that it does not take, or a network with more elements.
     """
     module, _, name = info.network.rpartition(".")
     if not module.startswith("geo3d.models."):
-        raise ValueError(f"weights name the network {info.network!r}, which is not one of geo3d.models")
+        raise ValueError(f"weights name the network {shortened(info.network)}, which is not one of geo3d.models")
+    arguments = {**info.arguments, "pretrained": False} if "pretrained" in info.arguments else dict(info.arguments)
     try:
-        return getattr(importlib.import_module(module), name)(**info.arguments)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ValueError(f"weights name a network that this version of geo3d does not build: {info.network}: {error}") from None
+        kind = getattr(importlib.import_module(module), name)
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise TypeError("no network")
+        with torch.device("meta"), _Limited(max_elements):
+            kind(**arguments)
+    except Exception as error:  # constructors raise whatever the arguments of a description make them raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"weights name a network that this version of geo3d does not build: {info.network}: {reason}"
+        ) from None
+    return kind(**arguments)
+
+
+class _Limited(TorchDispatchMode):
+    """Stops the construction of a network of more numbers than a limit, or in absurdly many steps; counts what is made or copied."""
+
+    def __init__(self, max_elements: int) -> None:
+        super().__init__()
+        self.max_elements = max_elements
+        self.elements, self.steps = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.steps += 1
+        if func.overloadpacket in MAKERS:
+            self.elements += result.numel()
+        if self.elements > self.max_elements or self.steps > MAX_STEPS:
+            raise ValueError(
+                f"its arguments make it larger than {self.max_elements} numbers, or than {MAX_STEPS} steps of making it"
+            )
+        return result
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:

@@ -154,7 +154,7 @@ def test_packaged_classifier_on_rotated_shapes():
     for number, category in enumerate(CATEGORIES):
         rng = np.random.default_rng([77, number])
         points, _ = sample_shape(make_shape(category, rng), 2048, rng)
-        points, _ = network_points(points, predictor.info.preprocessing["num_points"], orient=True)
+        points, _ = network_points(points, predictor.info.preprocessing.num_points, orient=True)
         cloud = torch.from_numpy(points).double()
         scores = predictor.network(torch.cat([cloud[None], rotated(cloud, rotations(20))]).float())
         changes.append((scores[1:] - scores[0]).abs())

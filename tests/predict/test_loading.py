@@ -41,7 +41,7 @@ def test_the_zoo_stands_below_predictors():
 
 def test_a_bad_decoder_option_is_told_before_any_sweep():
     info = read_info(weights_path("dsvt-streets-detector"))
-    labels = {**info.labels, "decoder": {**info.labels["decoder"], "wings": 2}}
+    labels = replace(info.labels, decoder={**info.labels.decoder, "wings": 2})
     with pytest.raises(ValueError, match=r"net\.safetensors: CenterDecoder has no option 'wings'"):
         predictor_for(build(info), replace(info, labels=labels), "net.safetensors")
 

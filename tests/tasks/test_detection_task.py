@@ -12,6 +12,7 @@ from street_frames import RANGE, write_frames
 
 import geo3d
 from geo3d.data import Kitti, LidarBatch
+from geo3d.descriptions import SweepInput
 from geo3d.metrics.box_recall import BoxRecall
 from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion, untrained_in_paper
 from geo3d.tasks import Detection
@@ -285,9 +286,9 @@ def test_train_resume_test_and_load(root, tmp_path, capsys):
     weights = tmp_path / "run" / "weights.safetensors"
     info = read_info(weights)
     assert info.task == "detection" and info.training["epochs"] == 2
-    assert info.labels["class_names"] == ["Car", "Pedestrian", "Cyclist"]
-    assert info.labels["decoder"]["score_threshold"] == 0.2
-    assert info.preprocessing["features"] == ["intensity"] and info.preprocessing["sensor"] == "kitti"
+    assert info.labels.class_names == ("Car", "Pedestrian", "Cyclist")
+    assert info.labels.decoder["score_threshold"] == 0.2
+    assert info.preprocessing == SweepInput("kitti", ("intensity",), camera_view_only=True)
     capsys.readouterr()
     assert test_tool.main([str(config), *options, "--json", f"{tmp_path}/result.json"]) == 0
     result, out = json.loads((tmp_path / "result.json").read_text()), capsys.readouterr().out

@@ -10,6 +10,7 @@ import torch
 
 from geo3d.data import ShapeNetR2N2, ViewSettings
 from geo3d.data.synthetic.renders.generate import write_renders
+from geo3d.descriptions import ViewInput
 from geo3d.models.lrgt import LRGT
 from geo3d.tasks import Reconstruction
 from geo3d.tools import test as test_tool
@@ -67,8 +68,8 @@ def test_train_resume_and_test(root, tmp_path, capsys):
     assert train.main([*arguments, "--trainer.max_epochs=1"]) == 0
     assert train.main([*arguments, "--trainer.max_epochs=2", "--resume", "last"]) == 0
     info = read_info(tmp_path / "run" / "weights.safetensors")
-    assert info.task == "reconstruction" and info.labels["class_names"] == ["chair", "car"]
-    assert info.labels["threshold"] in (0.3, 0.4, 0.5) and info.preprocessing == {"crop": 128, "blend": False}
+    assert info.task == "reconstruction" and info.labels.class_names == ("chair", "car")
+    assert info.labels.threshold in (0.3, 0.4, 0.5) and info.preprocessing == ViewInput(crop=128, blend=False)
     assert info.arguments["decoder_widths"] == [16, 8, 4] and "val/iou" in info.metrics
     capsys.readouterr()
     file = tmp_path / "result.json"

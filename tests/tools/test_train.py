@@ -9,6 +9,7 @@ import torch
 from small_trainings import SMALL
 
 import geo3d
+from geo3d.descriptions import SweepInput
 from geo3d.tools import test as test_tool
 from geo3d.tools import train
 from geo3d.zoo.weights import read_info
@@ -28,7 +29,7 @@ def test_train_resume_and_test(task, tmp_path, capsys):
     assert "holds a training; resume it with --resume last" in capsys.readouterr().err
     assert train.main([config, *options, "--trainer.max_epochs=2", "--resume", "last"]) == 0
     info = read_info(tmp_path / "run" / "weights.safetensors")
-    assert info.training["epochs"] == 2 and info.preprocessing["num_points"] == 128
+    assert info.training["epochs"] == 2 and info.preprocessing.num_points == 128
     assert list((tmp_path / "run" / "logs").glob("events*"))
     capsys.readouterr()
     assert test_tool.main([config, *options, "--json", f"{tmp_path}/result.json"]) == 0
@@ -112,4 +113,4 @@ def test_weights_after_generated_streets(tmp_path, monkeypatch):
     assert train.main(["dsvt/generated_pillar", "--out", str(tmp_path), "--name", "streets", *options]) == 0
     detector = geo3d.load(tmp_path / "streets" / "weights.safetensors")
     assert detector.info.training["data"]["generate"] == {"size": 5, "seed": 0}
-    assert "draw" not in detector.info.preprocessing
+    assert detector.info.preprocessing == SweepInput("kitti", ("intensity",), camera_view_only=True)

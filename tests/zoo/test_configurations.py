@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import geo3d.configs
+from geo3d.descriptions import SweepInput
 from geo3d.tasks.base import Task
 from geo3d.zoo.configurations import config_path, info_of_config, task_name
 
@@ -28,14 +29,14 @@ def test_task_and_network_of_every_shipped_configuration(name):
 
 def test_a_detector_knows_classes_and_columns():
     info = info_of_config(config_path("dsvt/waymo_pillar"))
-    assert (
-        info.labels["class_names"] == ["Vehicle", "Pedestrian", "Cyclist"] and info.labels["decoder"]["score_threshold"] == 0.1
+    assert info.labels.class_names == ("Vehicle", "Pedestrian", "Cyclist") and info.labels.decoder["score_threshold"] == 0.1
+    assert info.preprocessing == SweepInput(
+        **{
+            "sensor": "waymo",
+            "features": ["intensity", "elongation"],
+            "camera_view_only": False,
+        }
     )
-    assert info.preprocessing == {
-        "sensor": "waymo",
-        "features": ["intensity", "elongation"],
-        "camera_view_only": False,
-    }
 
 
 @pytest.mark.parametrize("content", ["model: 3", "[1, 2]", "model: {class_path: geo3d.tasks.Detection}", "{", ""])

@@ -47,7 +47,8 @@ def make_case(path: Path, device: torch.device, compiled: bool = False) -> Case:
     batch_index = torch.zeros(len(points), dtype=torch.int64, device=device)
     with torch.inference_mode():
         voxels = len(network.encoder(points, batch_index, 1).coords)
-    decode = decoder_for(network.head, network.bev_grid, info.labels["decoder"])
+    labels: Any = info.labels
+    decode = decoder_for(network.head, network.bev_grid, labels.decoder)
     plain = PlainDSVT(network)
     if compiled:
         network.compile_dense()
@@ -83,14 +84,15 @@ def run_parts(network: DSVTDetector, points: Tensor, batch_index: Tensor, batch_
 
 def sweep_for(name: str, info: WeightsInfo) -> tuple[Tensor, str]:
     """Points [N, 3 + F] for a configuration's network, and where they are from."""
-    sensor, features = info.preprocessing["sensor"], info.preprocessing["features"]
+    described: Any = info.preprocessing
+    sensor, features = described.sensor, described.features
     if sensor == "kitti" and not name.startswith("generated"):
         return kitti_sweep()
     from geo3d.data.synthetic.streets.camera import street_camera
     from geo3d.data.synthetic.streets.generate import make_street
 
     points = torch.from_numpy(make_street(0, 0).sweep.points).float()
-    if info.preprocessing["camera_view_only"]:
+    if described.camera_view_only:
         points = points[street_camera().in_view(points.double())]
     if sensor == "waymo":
         points[:, 2] += SENSOR_HEIGHT

@@ -16,6 +16,7 @@ from geo3d.data.hands.freihand import LOOKS, FreiHandFrames, Look
 from geo3d.data.hands.photographs import HandPhotographs
 from geo3d.data.hands.samples import HandBatch, HandLabels, HandSample, collate_hands
 from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
+from geo3d.descriptions import HandInput
 
 
 class HandFrames(Protocol):
@@ -131,6 +132,10 @@ class FreiHand(lightning.LightningDataModule):
         self.batch_size, self.test_batch_size = batch_size, test_batch_size
         self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
         self._frames: dict[str, FreiHandFrames] = {}
+
+    def preprocessing(self) -> HandInput:
+        """How crops are made, for the description of trained weights."""
+        return HandInput(self.image_size, self.as_released)
 
     def data_root(self) -> Path:
         """The folder of the data, which is generated first where that is asked for."""

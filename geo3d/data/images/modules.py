@@ -15,6 +15,7 @@ from geo3d.data.images.pix3d import Pix3DDataset
 from geo3d.data.images.reconstruction import ReconstructionDataset, ViewCollate, ViewSettings
 from geo3d.data.images.shapenet_r2n2 import R2N2Dataset, find_categories
 from geo3d.data.loading import EpochSampler, current_epoch, make_loader
+from geo3d.descriptions import ViewInput
 
 TEST_VIEWS = (1, 2, 3, 4, 5, 8, 12, 16, 20)  # of the published evaluation
 
@@ -57,6 +58,10 @@ class ReconstructionDataModule(lightning.LightningDataModule):
         self.val_views = max(train_views) if val_views is None else val_views
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.seed = seed
+
+    def preprocessing(self) -> ViewInput:
+        """How pictures are prepared, for the description of trained weights."""
+        return ViewInput(self.settings.crop, self.settings.blend)
 
     @property
     @abstractmethod

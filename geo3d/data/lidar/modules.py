@@ -22,6 +22,7 @@ from geo3d.data.lidar.nuscenes_tables import NUSCENES_CLASSES
 from geo3d.data.lidar.transforms import LidarAugmentation, check_range
 from geo3d.data.lidar.waymo import WAYMO_CLASSES, WaymoDataset
 from geo3d.data.loading import EpochSampler, current_epoch, make_loader
+from geo3d.descriptions import SweepInput
 
 Role = Literal["train", "val"]
 
@@ -87,6 +88,13 @@ class DetectionDataModule(lightning.LightningDataModule):
         self.gt_sampling = gt_sampling
         self.seed = seed
         self._frames: dict[Role, LidarFrames] = {}
+
+    sensor: str = "other"  # whose scale intensities are in, see `geo3d.descriptions.SweepInput`
+    camera_view_only: bool = False
+
+    def preprocessing(self) -> SweepInput:
+        """How sweeps are prepared, for the description of trained weights."""
+        return SweepInput(self.sensor, tuple(self.frames("val").features), self.camera_view_only)
 
     @abstractmethod
     def make_frames(self, role: Role) -> LidarFrames:
@@ -184,6 +192,8 @@ class Kitti(DetectionDataModule):
         camera_view_only: keep only points that the image shows, as the labels cover no more.
     """
 
+    sensor = "kitti"
+
     def __init__(
         self,
         root: str,
@@ -227,6 +237,8 @@ class NuScenes(DetectionDataModule):
         repeat_sweeps: repeat the oldest sweep at the start of a scene, as the published model was trained and evaluated.
         class_balanced: resample training frames so that each class occurs in about as many.
     """
+
+    sensor = "nuscenes"
 
     def __init__(
         self,
@@ -284,6 +296,8 @@ class Waymo(DetectionDataModule):
         processed: name of the folder of sequences.
         num_sweeps: frames of a sample: the frame and those before it; points then have their age too.
     """
+
+    sensor = "waymo"
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from geo3d.data.shapes.transforms import (
     check_rotation,
     randomly_rotated,
 )
+from geo3d.descriptions import CloudInput
 from geo3d.ops.sampling import farthest_point_sample
 
 Split = Literal["train", "test"]
@@ -114,7 +115,7 @@ class ClassificationDataset(Dataset[ClassificationSample]):
 
 
 class ClassificationDataModule(lightning.LightningDataModule):
-    """Loaders of a classification data set; subclasses read the files.
+    """Loaders of a classification data set; subclasses read the files, and set `num_points`, the points of a cloud.
 
     Args:
         batch_size: clouds of a training batch; an incomplete last batch is dropped.
@@ -127,6 +128,8 @@ class ClassificationDataModule(lightning.LightningDataModule):
         gravity_axis: axis of the rotations of protocol "z".
         seed: of order, augmentation and rotation.
     """
+
+    num_points: int
 
     def __init__(
         self,
@@ -172,6 +175,11 @@ class ClassificationDataModule(lightning.LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def preprocessing(self) -> CloudInput:
+        """How clouds are prepared, for the description of trained weights."""
+        generate = getattr(self, "generate", None)
+        return CloudInput(self.num_points, self.orient_normals, None if generate is None else generate.num_points)
 
     def prepare_data(self) -> None:
         """Write what is generated and fill the caches, on one process only."""

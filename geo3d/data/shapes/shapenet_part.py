@@ -31,6 +31,7 @@ from geo3d.data.shapes import transforms
 from geo3d.data.shapes.part_labels import OFFICIAL_CATEGORIES, PARTS, part_range
 from geo3d.data.shapes.samples import PartBatch, PartSample, collate_parts
 from geo3d.data.shapes.transforms import Augmentation, RotationProtocol
+from geo3d.descriptions import CloudInput
 
 NATIVE_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "part")
@@ -219,6 +220,10 @@ class ShapeNetPart(lightning.LightningDataModule):
     def class_names(self) -> list[str]:
         """Name of each part label, after that of its category."""
         return [f"{name} {part}" for name in self.category_names for part in PARTS[name]]
+
+    def preprocessing(self) -> CloudInput:
+        """How clouds are prepared, for the description of trained weights."""
+        return CloudInput(self.num_points, self.orient_normals, None if self.generate is None else self.generate.num_points)
 
     def prepare_data(self) -> None:
         """Write what is generated and fill the caches, on one process only."""
