@@ -1,26 +1,26 @@
 """Run a model on your own files: `geo3d predict MODEL FILE... [--save picture.png]`.
 
 MODEL is a packaged name (`geo3d predict --list`), a weights.safetensors that `geo3d train` wrote, or a folder of `geo3d export`.
-Files are clouds or meshes:
-.ply .pcd .obj .off .stl .glb .npy .npz .txt .xyz .csv .bin .las .laz. A classifier prints the most likely classes; a part segmentor
-writes NAME_parts.ply, coloured by part, for each file. A detector takes LiDAR sweeps (.bin of KITTI, nuScenes or Waymo, .feather of
-Argoverse 2, .npy, .pcd, .ply, .las) and writes NAME_boxes.json, and NAME_boxes.txt in KITTI's format where a calibration is beside.
+`geo3d predict MODEL --help` shows the options of that model. Options and files come in any order. Clouds and meshes are
+.ply .pcd .obj .off .stl .glb .npy .npz .txt .xyz .csv .bin .las .laz.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geo3d.tools.errors import run_tool
+from geo3d.tools.parsing import ToolParser
 
 if TYPE_CHECKING:
-    from geo3d.data.files.geometry import Geometry
-    from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
+    from geo3d.tools.predicting import Kind
+    from geo3d.zoo.weights import WeightsInfo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,53 +28,92 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_tool(_predict, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("geo3d predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="packaged weights by name, a .safetensors file, or an exported folder")
-    parser.add_argument("files", nargs="*", type=Path, help="point clouds and meshes")
+def _predict(argv: list[str]) -> int:
+    from geo3d.tools.predicting import check_files
+
+    wants_help = bool({"-h", "--help"} & set(argv))
+    rest = [argument for argument in argv if argument not in ("-h", "--help")]
+    given = _model_and_files(rest)
+    if given.list:
+        from geo3d.zoo import names
+
+        print("\n".join(names()))
+        return 0
+    if not given.arguments:
+        if wants_help:
+            _parser().print_help()
+            return 0
+        raise ValueError("expected MODEL and at least one FILE; see geo3d predict --help")
+    model = given.arguments[0]
+    kind, info = _kind_of(model)
+    parser = _parser()
+    group = parser.add_argument_group(f"options of {model}, one of the {kind.models}, which {kind.about}")
+    kind.add_options(group, info)
+    if wants_help:
+        parser.print_help()
+        return 0
+    arguments = _arguments(parser, rest, model, kind)
+    check_files(arguments, kind.outputs(arguments))
+    from geo3d.predict import load
+
+    results = kind.run(load(model, _device(arguments.device)), arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+def _parser(full: bool = False) -> ToolParser:
+    """The options of all models; `full` adds those that any kind of them has, to tell options from files."""
+    from geo3d.tools.predicting import KINDS
+
+    added = "\n".join(f"{kind.models} {kind.about}" for kind in KINDS.values())
+    conflicts = {"conflict_handler": "resolve"} if full else {}
+    parser = ToolParser("geo3d predict", f"{(__doc__ or '').rstrip()}\n\n{added}", **conflicts)
+    parser.add_argument("arguments", nargs="*", metavar="MODEL FILE", help="a model, then point clouds, meshes or sweeps")
     parser.add_argument("--list", action="store_true", help="list the packaged weights and stop")
-    parser.add_argument("--category", help="object category for part labels; by default the packaged classifier's guess")
-    parser.add_argument("--top", type=int, default=3, help="classes to print (default: 3)")
     parser.add_argument("--save", type=Path, metavar="PNG", help="render the results into a picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument(
-        "--out", type=Path, default=Path(), help="folder for labelled clouds and boxes (default: the current one)"
+        "--out", type=Path, default=Path(), help="folder for what is written by file (default: the current one)"
     )
-    parser.add_argument(
-        "--columns",
-        help="of tables (.bin .npy .txt ...): numbers a point, or names such as x,y,z,intensity,_ (default: by name)",
-    )
-    parser.add_argument("--score", type=float, default=0.3, help="lowest score of a box that is shown (default: 0.3)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    if full:
+        for kind in KINDS.values():
+            kind.add_options(parser, None)
     return parser
 
 
-def _predict(argv: list[str]) -> int:
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    from geo3d.predict import load
-    from geo3d.predict.shapes import ShapeClassifier
-    from geo3d.predict.sweeps import Detector
-    from geo3d.tools.predict_boxes import detect
-    from geo3d.zoo import names
+def _model_and_files(argv: list[str]) -> argparse.Namespace:
+    """Arguments of which only the files are sure: the model, which is the first of them, tells its options."""
+    return _parser(full=True).parse_known_intermixed_args(argv)[0]
 
-    if arguments.list:
-        print("\n".join(names()))
-        return 0
-    if arguments.model is None or not arguments.files:
-        parser.error("expected MODEL and at least one FILE")
-    for path in filter(None, (arguments.save, arguments.json)):
-        if path.exists() and not arguments.overwrite:
-            raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
-    predictor = load(arguments.model, _device(arguments.device))
-    run = detect if isinstance(predictor, Detector) else _classify if isinstance(predictor, ShapeClassifier) else _label_parts
-    results = run(predictor, arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
-    if arguments.save and not isinstance(predictor, Detector):
-        print(f"picture: {arguments.save}")
-    return 0
+
+def _kind_of(model: str) -> tuple[Kind, WeightsInfo]:
+    """How models of this kind are run, and the description of the weights.
+
+    Raises:
+        FileNotFoundError, ValueError: no weights, or those of a task that is not predicted here.
+    """
+    from geo3d.predict.loading import info_of
+    from geo3d.tools.predicting import KINDS
+
+    info = info_of(model)
+    if info.task not in KINDS:
+        raise ValueError(f"{model}: weights are for the task {info.task!r}; geo3d predict takes {', '.join(KINDS)}")
+    return KINDS[info.task], info
+
+
+def _arguments(parser: ToolParser, argv: list[str], model: str, kind: Kind) -> argparse.Namespace:
+    """Arguments of a model; raises ValueError for options that it does not have, and without files."""
+    arguments, foreign = parser.parse_known_intermixed_args(argv)
+    if foreign:
+        own = re.findall(r"--[a-z-]+", parser.format_usage())
+        raise ValueError(f"{foreign[0]} is no option of {model}, which is one of the {kind.models}; there are {' '.join(own)}")
+    arguments.files = [Path(path) for path in arguments.arguments[1:]]
+    if not arguments.files:
+        parser.error("expected at least one FILE after MODEL")
+    return arguments
 
 
 def _device(name: str) -> str:
@@ -83,83 +122,6 @@ def _device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: this machine has no CUDA device that PyTorch can use")
     return name
-
-
-def _classify(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = []
-    scores: list[ClassScores] = []
-    width = max(len(path.name) for path in arguments.files)
-    for path in arguments.files:
-        score = predictor(_read(path, arguments.columns))
-        scores.append(score)
-        top = score.top(arguments.top)
-        print(f"{path.name:<{width}}  " + "   ".join(f"{name} {probability:.2f}" for name, probability in top))
-        results.append({"file": str(path), "classes": [{"name": name, "probability": value} for name, value in top]})
-    if arguments.save:
-        from geo3d.viz.builders import classification_sheet
-
-        titles = [
-            f"{path.name}: {score.top(1)[0][0]} {score.top(1)[0][1]:.2f}"
-            for path, score in zip(arguments.files, scores, strict=True)
-        ]
-        classification_sheet([score.cloud for score in scores], titles, arguments.save)
-    return results
-
-
-def _label_parts(predictor: PartLabeler, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from geo3d.data.files.geometry import write_ply
-    from geo3d.viz.colors import by_label
-
-    outputs = [arguments.out / f"{path.stem}_parts.ply" for path in arguments.files]
-    for output in outputs:
-        if output.exists() and not arguments.overwrite:
-            raise FileExistsError(f"{output} exists; choose another --out, or --overwrite")
-    if len(set(outputs)) < len(outputs):
-        raise ValueError("files of the same name would write the same labelled cloud; run them apart, with another --out")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    labelled: list[PartLabels] = []
-    for path, output in zip(arguments.files, outputs, strict=True):
-        geometry = _read(path, arguments.columns)
-        parts = predictor(geometry, _category(geometry, predictor, arguments.category))
-        labelled.append(parts)
-        counts = {name: int((parts.labels == label).sum()) for label, name in parts.part_names.items()}
-        found = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        colors = by_label(parts.labels - min(parts.part_names))
-        points = parts.points[:, :3] if not geometry.offset.any() else parts.points[:, :3] + geometry.offset  # as in the file
-        write_ply(output, points, colors=colors, labels=parts.labels, overwrite=arguments.overwrite)
-        print(f"{path.name}: {parts.category}: {found} points -> {output}")
-        results.append({"file": str(path), "category": parts.category, "points": counts, "output": str(output)})
-    if arguments.save:
-        from geo3d.viz.builders import parts_scene, scene_sheet
-
-        scenes = [
-            parts_scene(parts.points, parts.labels - min(parts.part_names), list(parts.part_names.values()), title=path.name)
-            for path, parts in zip(arguments.files, labelled, strict=True)
-        ]
-        scene_sheet(scenes, arguments.save, tile=420)
-    return results
-
-
-def _read(path: Path, columns: str | None) -> Geometry:
-    from geo3d.data.files.geometry import read_geometry
-
-    return read_geometry(path, columns=columns)
-
-
-def _category(geometry: Geometry, predictor: PartLabeler, wanted: str | None) -> str:
-    """The category that the user names, or the likeliest of the packaged classifier among those that have parts."""
-    if wanted is not None:
-        return wanted
-    from geo3d.predict import load
-
-    known = {name.lower() for name in predictor.category_names}
-    classifier = load("risurconv-shapes-classifier", predictor.device)
-    for name, probability in classifier(geometry).top(1000):
-        if name.lower() in known:
-            print(f"{geometry.source.name}: classified as {name} ({probability:.2f}); --category names another")
-            return name
-    raise ValueError(f"{geometry.source}: none of the classifier's classes has parts; name one with --category")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geo3d.tools.errors import run_tool
+from geo3d.tools.parsing import ToolParser, add_columns
 
 if TYPE_CHECKING:
     from geo3d.tools.viewing import Samples
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("geo3d view", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser("geo3d view", __doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files and folders")
     parser.add_argument("--index", type=int, metavar="N", help="the sample to begin with, or to save (default: 0)")
     parser.add_argument("--list", action="store_true", help="list the samples and stop")
@@ -44,17 +45,18 @@ def _parser() -> argparse.ArgumentParser:
     ways.add_argument("--web", action="store_true", help="show it live in the browser")
     parser.add_argument("--port", type=int, default=8080, help="of --web (default: 8080)")
     parser.add_argument("--predictions", type=Path, metavar="PATH", help="predicted boxes to lay over: .json, or a folder")
-    parser.add_argument("--min-score", type=float, default=0.3, help="leave out predicted boxes below (default: 0.3)")
+    default = "that of geo3d predict; 0.3 for boxes of others"
+    parser.add_argument("--min-score", type=float, metavar="S", help=f"leave out predicted boxes below (default: {default})")
     parser.add_argument("--view", help="corner, front, back, left, right, top or driver (default: fits the kind of data)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="of pictures and windows, in pixels")
     parser.add_argument("--up", help="the axis that points up: x, y, z, or with a minus, as in --up=-y (default: guessed)")
-    parser.add_argument("--columns", help="of tables (.bin .npy .txt ...): numbers a point, or names such as x,y,z,intensity,_")
+    add_columns(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser
 
 
 def _view(argv: list[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse(argv)
     if arguments.up is not None:
         from geo3d.viz import Scene
 
@@ -87,11 +89,7 @@ def _open(arguments: argparse.Namespace) -> Samples:
     from geo3d.tools.viewing.predictions import read_predictions
 
     predictions = None if arguments.predictions is None else read_predictions(arguments.predictions)
-    return open_paths(arguments.paths, Options(arguments.up, _columns(arguments.columns), predictions, arguments.min_score))
-
-
-def _columns(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.isdigit() else text
+    return open_paths(arguments.paths, Options(arguments.up, arguments.columns, predictions, arguments.min_score))
 
 
 def _save(samples: Samples, target: Path, arguments: argparse.Namespace) -> None:

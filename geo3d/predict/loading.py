@@ -14,7 +14,7 @@ from geo3d.predict.hands import HandPredictor
 from geo3d.predict.shapes import PartLabeler, ShapeClassifier
 from geo3d.predict.sweeps import Detector
 from geo3d.zoo.catalogue import names, weights_path
-from geo3d.zoo.weights import WeightsInfo, load_network
+from geo3d.zoo.weights import WeightsInfo, load_network, read_info
 
 PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights name it
     "classification": ShapeClassifier,
@@ -43,7 +43,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
         ValueError: a file that is not weights of geo3d.
     """
     network: nn.Module
-    if Path(name).is_dir() and str(name) not in names():  # a packaged name wins over a folder that happens to be called so
+    if _is_export(name):
         from geo3d.export.networks import read_export
 
         network, info = read_export(name)
@@ -51,6 +51,22 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
     path = weights_path(name)
     network, info = load_network(path)
     return predictor_for(network.to(device), info, path)
+
+
+def info_of(name: str | Path) -> WeightsInfo:
+    """The description of weights, without their tensors.
+
+    Args:
+        name: as in `load`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    if _is_export(name):
+        from geo3d.export.networks import read_export_info
+
+        return read_export_info(name)
+    return read_info(weights_path(name))
 
 
 def predictor_for(network: nn.Module, info: WeightsInfo, source: str | Path = "weights") -> Predictor[Any, Any]:
@@ -72,3 +88,8 @@ def predictor_for(network: nn.Module, info: WeightsInfo, source: str | Path = "w
         return PREDICTORS[info.task](network, info)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
+
+
+def _is_export(name: str | Path) -> bool:
+    """A packaged name wins over a folder that happens to be called so."""
+    return Path(name).is_dir() and str(name) not in names()

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.data.hands.scenes import SceneBatch
-from geo3d.descriptions import SceneInput
 from geo3d.metrics.hand_boxes import HandBoxScores
 from geo3d.models.rejshand import HandBoxes, HandDetector, HandMaps, decode_hands, detector_losses, load_lite0
 from geo3d.tasks.base import Stage, Task
@@ -112,6 +111,3 @@ class HandDetection(Task):
         figures = self.scores.compute()
         self.scores.reset()
         return figures
-
-    def preprocessing(self) -> SceneInput:
-        return SceneInput(self.image_size)

@@ -30,13 +30,7 @@ def test_task_and_network_of_every_shipped_configuration(name):
 def test_a_detector_knows_classes_and_columns():
     info = info_of_config(config_path("dsvt/waymo_pillar"))
     assert info.labels.class_names == ("Vehicle", "Pedestrian", "Cyclist") and info.labels.decoder["score_threshold"] == 0.1
-    assert info.preprocessing == SweepInput(
-        **{
-            "sensor": "waymo",
-            "features": ["intensity", "elongation"],
-            "camera_view_only": False,
-        }
-    )
+    assert info.preprocessing == SweepInput("waymo", ("intensity", "elongation"), camera_view_only=False)
 
 
 @pytest.mark.parametrize("content", ["model: 3", "[1, 2]", "model: {class_path: geo3d.tasks.Detection}", "{", ""])

@@ -19,13 +19,13 @@ class Options:
         up: the axis that points up, or None to guess by the kind of file.
         columns: of tables the numbers a point or their names, or None to guess.
         predictions: boxes to lay over sweeps.
-        min_score: predicted boxes below are left out.
+        min_score: predicted boxes below are left out; None for what the detector looked for, and 0.3 where that is not known.
     """
 
     up: str | None = None
     columns: int | str | None = None
     predictions: Predictions | None = None
-    min_score: float = 0.3
+    min_score: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from geo3d.data.files.geometry import TABLES
+from geo3d.data.lidar.box_files import SweepBoxes
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.tools.viewing.naming import distinct_names
-from geo3d.tools.viewing.predictions import PredictedBoxes
+from geo3d.tools.viewing.predictions import MIN_SCORE
 from geo3d.tools.viewing.reading import readable_images
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
@@ -31,11 +33,7 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
     """A sweep with labelled boxes, predicted ones and images, as far as there are any."""
     labelled = len(sweep.boxes) + len(sweep.other_boxes) > 0
     true = np.concatenate([sweep.boxes[:, :7].numpy(), sweep.other_boxes[:, :7].numpy()]) if labelled else None
-    predicted = options.predictions.of(sweep) if options.predictions is not None else None
-    predicted = None if predicted is None else predicted.at_least(options.min_score)
-    if predicted is not None and sweep.offset.any():  # boxes stand in the file's coordinates, the points do not
-        shift = np.concatenate([sweep.offset, np.zeros(4)])
-        predicted = PredictedBoxes(predicted.boxes[:, :7] - shift, predicted.names, predicted.scores)
+    predicted = _predicted(sweep, options)
     intensity = sweep.points[:, 3] if sweep.features and sweep.features[0] == "intensity" else None
     cameras, images = readable_images(sweep.cameras)
     scene = detection_scene(
@@ -53,6 +51,16 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
     )
     views = detection_views(sweep.points, true, None if predicted is None else predicted.boxes, forward_deg=forward_deg)
     return Sample(scene, (views["bird"], views["driver"]), first=1)
+
+
+def _predicted(sweep: LidarSample, options: Options) -> SweepBoxes | None:
+    """Predicted boxes that are shown, in the coordinates of the points, which an offset parts from the file's."""
+    found = None if options.predictions is None else options.predictions.of(sweep)
+    if found is None:
+        return None
+    if options.min_score is not None or found.min_score is None:
+        found = found.at_least(MIN_SCORE if options.min_score is None else options.min_score)
+    return replace(found, boxes=found.boxes[:, :7] - np.concatenate([sweep.offset, np.zeros(4)]))
 
 
 def sweep_files(paths: Sequence[Path], options: Options) -> Samples:

@@ -23,6 +23,7 @@ from geo3d.data.hands.crops import with_channel_factors, with_contrast
 from geo3d.data.hands.freihand import SPLITS, read_rgb
 from geo3d.data.hands.photographs import HandPhotographs
 from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
+from geo3d.descriptions import SceneInput
 
 SIDES = {"right": 0, "left": 1, "hidden": -1}
 FEWEST_KEYPOINTS = 9  # a hand that shows fewer of its 21 counts neither as hand nor as background
@@ -305,6 +306,10 @@ class HandScenes(lightning.LightningDataModule):
         self.batch_size, self.test_batch_size = batch_size, test_batch_size
         self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
         self._datasets: dict[str, SceneDataset] = {}
+
+    def preprocessing(self) -> SceneInput:
+        """How pictures are prepared, for the description of trained weights."""
+        return SceneInput(self.image_size)
 
     def prepare_data(self) -> None:
         """Write what is generated, on one process only."""

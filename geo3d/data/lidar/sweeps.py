@@ -22,6 +22,7 @@ from geo3d.data.files.geometry import SUFFIXES, TABLES, map_offset, read_geometr
 from geo3d.data.files.numpy_files import load_npy
 from geo3d.data.files.raw import AXES
 from geo3d.data.files.tables import IGNORED, Columns, check_rows, column_names
+from geo3d.data.lidar.box_files import sweep_name
 from geo3d.data.lidar.sensors import SENSORS, Sensor
 from geo3d.geometry.cameras import Camera
 
@@ -162,7 +163,7 @@ def read_sweep(path: str | Path, *, format: SweepFormat | None = None, columns: 
         points, features, offset = geometry.points, (), geometry.offset
         if geometry.intensity is not None:
             points, features = np.column_stack([points, geometry.intensity]), ("intensity",)
-    frame = re.sub(r"(\.pcd)?\.[^.]+$", "", path.name, flags=re.IGNORECASE)
+    frame = sweep_name(path)
     if suffix in (".bin", ".npy", ".feather"):
         offset = map_offset(points[np.isfinite(points).all(1), :3].astype(np.float64))
         if offset.any():

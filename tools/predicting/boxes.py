@@ -7,37 +7,50 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
+from geo3d.data.lidar.box_files import ENDING, SweepBoxes, boxes_as_json, sweep_name
+from geo3d.tools.parsing import add_columns
+from geo3d.tools.predicting.files import output_files, picture_files
+from geo3d.tools.predicting.kind import Kind
 
 if TYPE_CHECKING:
     from geo3d.geometry.cameras import Camera
     from geo3d.predict.sweeps import DetectionResult, Detector
+    from geo3d.zoo.weights import WeightsInfo
 
 PICTURE = (1800, 900)  # pixels: from above, and over the driver's shoulder
 
 
-def detect(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Boxes of each file with at least `--score`, written into `--out`, and a picture of each if asked for.
+def _add_options(group: argparse._ActionsContainer, info: WeightsInfo | None) -> None:
+    stored = "that of the weights"
+    labels: Any = None if info is None else info.labels
+    if labels is not None and "score_threshold" in labels.decoder:
+        stored = f"{labels.decoder['score_threshold']:g}, {stored}"
+        if labels.decoder.get("threshold_raw_scores"):
+            stored += ", of scores before the predicted overlap corrects them"
+    group.add_argument("--min-score", type=float, metavar="S", help=f"threshold of the scores of boxes (default: {stored})")
+    group.add_argument(
+        "--score", type=float, dest="min_score", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )  # its former name
+    add_columns(group)
 
-    Raises:
-        FileExistsError: an output is there, and is not to be replaced.
-        ValueError: files of the same name, or no sweep.
-    """
-    outputs = [arguments.out / f"{_stem(path)}_boxes.json" for path in arguments.files]
-    pictures = _pictures(arguments)
-    if len(set(outputs)) < len(outputs):
-        raise ValueError("files of the same name would write the same boxes; run them apart, with another --out")
-    for path in (*outputs, *(each.with_suffix(".txt") for each in outputs), *filter(None, pictures)):
-        if path.exists() and not arguments.overwrite:
-            raise FileExistsError(f"{path} exists; choose another name or --out, or --overwrite")
+
+def _outputs(arguments: argparse.Namespace) -> list[Path]:
+    outputs = output_files(arguments, ENDING, sweep_name)
+    pictures = picture_files(arguments, sweep_name)
+    return [*outputs, *(output.with_suffix(".txt") for output in outputs), *(each for each in pictures if each is not None)]
+
+
+def _run(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    if arguments.min_score is not None:
+        predictor.min_score = arguments.min_score
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = []
+    outputs, pictures = output_files(arguments, ENDING, sweep_name), picture_files(arguments, sweep_name)
     for path, output, picture in zip(arguments.files, outputs, pictures, strict=True):
-        found = _found(predictor, path, arguments.columns).at_least(arguments.score)
-        counts = found.counts()
-        print(f"{path.name}: {', '.join(f'{name} {number}' for name, number in counts.items())} -> {output}")
-        result = {"file": str(path), "counts": counts, "objects": _objects(found)}
+        found = _found(predictor, path, arguments.columns)
+        counts = ", ".join(f"{name} {number}" for name, number in found.counts().items())
+        print(f"{path.name}: {counts} -> {output}")
+        result = boxes_as_json(path, _in_file(found, predictor.min_score), found.class_names)
         output.write_text(json.dumps(result, indent=2) + "\n")
         _write_kitti(path, found, output.with_suffix(".txt"))
         if picture is not None:
@@ -46,7 +59,7 @@ def detect(predictor: Detector, arguments: argparse.Namespace) -> list[dict[str,
     return results
 
 
-def _found(predictor: Detector, path: Path, columns: str | None) -> DetectionResult:
+def _found(predictor: Detector, path: Path, columns: int | str | None) -> DetectionResult:
     """Boxes of a file, whose columns the user may have named."""
     if columns is None:
         return predictor(path)
@@ -55,27 +68,11 @@ def _found(predictor: Detector, path: Path, columns: str | None) -> DetectionRes
     return predictor(read_sweep(path, columns=columns))
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".bin").removesuffix(".pcd") if path.suffix == ".bin" else path.stem
-
-
-def _pictures(arguments: argparse.Namespace) -> list[Path | None]:
-    """The picture of each file: the one named, or with its name behind where there are several."""
-    save: Path | None = arguments.save
-    if save is None or len(arguments.files) == 1:
-        return [save] * len(arguments.files)
-    return [save.with_name(f"{save.stem}_{_stem(path)}{save.suffix}") for path in arguments.files]
-
-
-def _objects(found: DetectionResult) -> list[dict[str, Any]]:
-    """Boxes in metres and radians in the frame of the points."""
-    objects = []
-    rows = zip(found.names, found.detections.scores.tolist(), found.detections.boxes.tolist(), strict=True)
-    for name, score, box in rows:
-        box[:3] = (np.array(box[:3]) + found.sample.offset).tolist()  # as in the file
-        velocity = {"velocity": box[7:9]} if len(box) == 9 else {}
-        objects.append({"name": name, "score": score, "center": box[:3], "size": box[3:6], "yaw": box[6], **velocity})
-    return objects
+def _in_file(found: DetectionResult, min_score: float) -> SweepBoxes:
+    """Boxes in the coordinates of the file."""
+    boxes = found.detections.boxes.double().numpy().copy()
+    boxes[:, :3] += found.sample.offset
+    return SweepBoxes(boxes, tuple(found.names), found.detections.scores.double().numpy(), min_score)
 
 
 def _write_kitti(path: Path, found: DetectionResult, output: Path) -> None:
@@ -89,9 +86,8 @@ def _write_kitti(path: Path, found: DetectionResult, output: Path) -> None:
     objects = objects_from_boxes(found.detections.boxes, found.names, camera, found.detections.scores)
     write_label_file(output, objects)
     hidden = len(found) - len(objects)
-    print(
-        f"{path.name}: {len(objects)} boxes in KITTI's format{f' ({hidden} outside the image)' if hidden else ''} -> {output}"
-    )
+    outside = f" ({hidden} outside the image)" if hidden else ""
+    print(f"{path.name}: {len(objects)} boxes in KITTI's format{outside} -> {output}")
 
 
 def _camera(path: Path) -> Camera | None:
@@ -102,6 +98,8 @@ def _camera(path: Path) -> Camera | None:
 
 
 def _draw(found: DetectionResult, predictor: Detector, picture: Path) -> None:
+    import torch
+
     from geo3d.viz.builders import detection_sheet
 
     low, high = torch.tensor(predictor.network.point_range).split(3)
@@ -124,3 +122,13 @@ def _draw(found: DetectionResult, predictor: Detector, picture: Path) -> None:
         title=f"{source}: {', '.join(f'{name} {number}' for name, number in found.counts().items())}",
     )
     print(f"picture: {picture}")
+
+
+KIND = Kind(
+    "detectors",
+    f"take LiDAR sweeps (.bin of KITTI, nuScenes or Waymo, .feather of Argoverse 2, .npy, .pcd, .ply, .las) and write\n"
+    f"NAME{ENDING} into --out, and NAME_boxes.txt in KITTI's format where a calibration is beside",
+    _add_options,
+    _outputs,
+    _run,
+)
