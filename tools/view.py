@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_tool(_view, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> ToolParser:
     parser = ToolParser("geo3d view", __doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files and folders")
     parser.add_argument("--index", type=int, metavar="N", help="the sample to begin with, or to save (default: 0)")
