@@ -9,7 +9,7 @@ import yaml
 
 import geo3d.configs
 from geo3d.models import dsvt
-from geo3d.tools.lightning_cli import Cli
+from geo3d.tools.lightning_cli import NETWORK, Cli
 
 FOLDER = Path(geo3d.configs.__file__).parent
 NAMES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
@@ -22,8 +22,12 @@ def test_is_built(name):
     assert cli.trainer.max_epochs >= 1
     if name.startswith("dsvt/"):
         network, data = cli.model.network, cli.datamodule
-        assert network.encoder.point_range == data.point_range
-        assert network.head.num_classes == len(data.class_names)
+        assert network.point_range == data.point_range
+        assert network.num_classes == len(data.class_names)
+        assert network.in_features == 3 + len(data.features)
+        arguments = cli.config.model.init_args.network.init_args  # as weight files and saved settings hold them
+        assert (arguments.num_classes, arguments.in_features) == (network.num_classes, network.in_features)
+        assert tuple(arguments.point_range) == network.point_range
         assert len(cli.model.decode.nms_thresholds) == len(data.class_names)
 
 
@@ -44,9 +48,6 @@ def test_is_the_published_network(name, network):
     assert getattr(ours.head, "decoder", None) is None or ours.head.decoder.wrap
 
 
-NETWORK = "--model.init_args.network.init_args"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -60,6 +61,49 @@ def test_what_does_not_fit_is_said_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         Cli(["dsvt/kitti_pillar", *arguments], testing=True)
     assert "\n" not in str(error.value) and "Namespace" not in str(error.value)
+
+
+FOLLOWING = ("num_classes", "in_features", "point_range")  # arguments of a detector that follow from the data
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("dsvt/")])
+def test_what_follows_from_the_data_is_written_once(name):
+    network = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["model"]["init_args"]["network"]["init_args"]
+    assert not set(FOLLOWING) & set(network)
+
+
+def test_the_network_follows_options_of_the_data():
+    options = ["--data.init_args.num_sweeps", "4", "--data.init_args.point_range=[-51.2,-51.2,-2,51.2,51.2,4]"]
+    network = Cli(["dsvt/waymo_pillar", *options], testing=True).model.network
+    assert network.in_features == 6 and network.point_range[3:5] == (51.2, 51.2)
+    with pytest.raises(ValueError, match="Option 'num_sweep' is not accepted"):
+        Cli(["dsvt/waymo_pillar", "--data.init_args.num_sweep=4"], testing=True)
+
+
+@pytest.mark.parametrize("place", ["yaml", "command"])
+def test_what_the_user_sets_stays(place, tmp_path):
+    content = yaml.safe_load((FOLDER / "dsvt/waymo_pillar.yaml").read_text())
+    options = ["--data.init_args.num_sweeps=4"]
+    if place == "yaml":
+        content["model"]["init_args"]["network"]["init_args"]["in_features"] = 5
+    else:
+        options.append(f"{NETWORK}.in_features=5")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    task = Cli([str(tmp_path / "mine.yaml"), *options], testing=True).model
+    assert task.network.in_features == 5 and task.network.num_classes == 3
+
+
+def test_a_printed_configuration_can_be_used(capsys, tmp_path):
+    def printed(name: str, *options: str) -> str:
+        with pytest.raises(SystemExit):
+            Cli([name, *options, "--print_config"], testing=True)
+        return capsys.readouterr().out
+
+    first = printed("dsvt/nuscenes_pillar", "--data.init_args.batch_size=2")
+    assert set(FOLLOWING) <= set(yaml.safe_load(first)["model"]["init_args"]["network"]["init_args"])
+    (tmp_path / "printed.yaml").write_text(first)
+    assert printed(str(tmp_path / "printed.yaml")) == first
+    assert Cli([str(tmp_path / "printed.yaml")], testing=True).model.network.in_features == 5
 
 
 def test_options_of_the_decoder_are_changed_one_by_one():

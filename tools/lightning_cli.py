@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +21,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from geo3d.tasks.base import Task
 from geo3d.tools.checkpoints import CheckpointFiles
 from geo3d.tools.compiling import announce_compilation
-from geo3d.zoo.configurations import config_path
+from geo3d.zoo.configurations import config_path, data_arguments, data_module
 
 Select = Literal["last", "best"]
+NETWORK = "--model.init_args.network.init_args"
 
 
 class Cli(LightningCLI):
@@ -45,6 +48,7 @@ class Cli(LightningCLI):
         _hide_noise()
         announce_compilation()
         try:
+            arguments[2:2] = options_from_data(self.configuration, arguments[2:])
             self._parse_and_build(arguments)
         except (argparse.ArgumentError, ValueError) as error:
             raise ValueError(_short(str(error))) from None
@@ -107,6 +111,40 @@ class WriteSettings(Callback):
         if trainer.is_global_zero:
             self.cli.folder.mkdir(parents=True, exist_ok=True)
             (self.cli.folder / "config.yaml").write_text(yaml.safe_dump(self.cli.settings(), sort_keys=False))
+
+
+def options_from_data(path: Path, options: Sequence[str]) -> list[str]:
+    """Options for the arguments of the network that follow from the data and that a configuration leaves out.
+
+    They come before parsing, so that printed, saved and described configurations hold them; what the user sets comes later and wins.
+
+    Args:
+        path: the configuration.
+        options: of the command line; those that change the data count.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+        network = content["model"]["init_args"]["network"]
+        module, _, name = content["data"]["class_path"].rpartition(".")
+        kind = getattr(import_module(module), name)
+        given = network.get("init_args") or {}
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, ImportError, KeyError, TypeError, AttributeError):
+        return []  # the parser tells it better
+    if not hasattr(kind, "network_arguments"):
+        return []
+    derived = data_arguments(data_module(content, _data_options(options)))
+    return [f"{NETWORK}.{name}={json.dumps(value)}" for name, value in derived.items() if name not in given]
+
+
+def _data_options(options: Sequence[str]) -> list[str]:
+    """Those that begin with --data, with their values."""
+    chosen: list[str] = []
+    for option, following in zip(options, [*options[1:], "--"], strict=False):
+        if option == "--data" or option.startswith(("--data.", "--data=")):
+            chosen.append(option)
+            if "=" not in option and not following.startswith("--"):
+                chosen.append(following)
+    return chosen
 
 
 def _hide_noise() -> None:

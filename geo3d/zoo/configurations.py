@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 import geo3d.configs
-from geo3d.descriptions import DetectionLabels, HandInput, Input, SweepInput
+from geo3d.descriptions import DetectionLabels
 from geo3d.zoo.catalogue import names, network_tensors, weights_path
 from geo3d.zoo.weights import WeightsInfo, build, fill, load_network
 
@@ -70,11 +69,13 @@ def info_of_config(path: Path) -> WeightsInfo:
     try:
         content = yaml.safe_load(path.read_text())
         task, network = content["model"], content["model"]["init_args"]["network"]
+        data = data_module(content)
+        arguments = {**data_arguments(data), **network.get("init_args", {})}
         name = task_name(task["class_path"])
-        class_names, preprocessing = _data_facts(name, content["data"])
         decoder = task["init_args"].get("decoder") or {}
-        labels = DetectionLabels(class_names, decoder) if name == "detection" else None
-        return WeightsInfo(network["class_path"], network.get("init_args", {}), name, labels, preprocessing)
+        labels = DetectionLabels(tuple(data.class_names), decoder) if name == "detection" else None
+        preprocessing = data.preprocessing() if hasattr(data, "preprocessing") else None
+        return WeightsInfo(network["class_path"], arguments, name, labels, preprocessing)
     except (yaml.YAMLError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: expected the configuration of a network, got {type(error).__name__}: {reason}") from None
@@ -85,19 +86,27 @@ def task_name(class_path: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_path.rpartition(".")[2]).lower()
 
 
-def _data_facts(task: str, data: dict[str, Any]) -> tuple[tuple[str, ...], Input | None]:
-    """Class names of a detector, and preprocessing, of the data module that a configuration names, without its files."""
-    module, _, name = data["class_path"].rpartition(".")
-    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    options = {
-        **{key: value.default for key, value in parameters.items() if value.default is not value.empty},
-        **data.get("init_args", {}),
-    }
-    if task == "hand_mesh":
-        return (), HandInput(options["image_size"], bool(options["as_released"]))
-    if task != "detection":
-        return (), None
-    sensor = name.lower()
-    dataset = getattr(importlib.import_module(f"geo3d.data.lidar.{sensor}"), f"{name}Dataset")
-    camera_view_only = bool(options.get("camera_view_only", False))
-    return tuple(options["class_names"]), SweepInput(sensor, tuple(dataset.features), camera_view_only)
+def data_module(content: Mapping[str, Any], options: Sequence[str] = ()) -> Any:
+    """The data module of a configuration, without its files.
+
+    Args:
+        content: of the YAML.
+        options: of the command line that change the data, such as `--data.init_args.num_sweeps=4`.
+
+    Raises:
+        ArgumentError: keys or values that it does not take.
+    """
+    import yaml
+    from jsonargparse import ArgumentParser
+    from lightning import LightningDataModule
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
+    config = parser.parse_args(["--config", yaml.safe_dump({"data": content["data"]}), *options])
+    return parser.instantiate_classes(config).data
+
+
+def data_arguments(data: Any) -> dict[str, Any]:
+    """Arguments of a network that follow from its data, where the data module says so."""
+    return data.network_arguments() if hasattr(data, "network_arguments") else {}

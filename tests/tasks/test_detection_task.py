@@ -257,7 +257,8 @@ def test_what_does_not_fit(options, network, message, root):
 
 def test_train_resume_test_and_load(root, tmp_path, capsys):
     config = tmp_path / "small.yaml"
-    network = {"class_path": "geo3d.models.dsvt.DSVTCenter", "init_args": {**SMALL, "head_channels": 16}}
+    arguments = {key: value for key, value in SMALL.items() if key not in ("num_classes", "in_features", "point_range")}
+    network = {"class_path": "geo3d.models.dsvt.DSVTCenter", "init_args": {**arguments, "head_channels": 16}}
     augment = {"flip_axes": ["x"], "translation": 0.0}
     config.write_text(
         json.dumps(

@@ -20,7 +20,7 @@ from geo3d.data.lidar.kitti import KITTI_CLASSES, KittiDataset, KittiSplit
 from geo3d.data.lidar.nuscenes import NuScenesDataset
 from geo3d.data.lidar.nuscenes_tables import NUSCENES_CLASSES
 from geo3d.data.lidar.transforms import LidarAugmentation, check_range
-from geo3d.data.lidar.waymo import WAYMO_CLASSES, WaymoDataset
+from geo3d.data.lidar.waymo import WAYMO_CLASSES, WaymoDataset, waymo_features
 from geo3d.data.loading import EpochSampler, current_epoch, make_loader
 from geo3d.descriptions import SweepInput
 
@@ -94,16 +94,29 @@ class DetectionDataModule(lightning.LightningDataModule):
 
     def preprocessing(self) -> SweepInput:
         """How sweeps are prepared, for the description of trained weights."""
-        return SweepInput(self.sensor, tuple(self.frames("val").features), self.camera_view_only)
+        return SweepInput(self.sensor, self.features, self.camera_view_only)
 
     @abstractmethod
     def make_frames(self, role: Role) -> LidarFrames:
         """The data set of a role, before any augmentation."""
 
     @property
+    @abstractmethod
+    def features(self) -> tuple[str, ...]:
+        """Columns of a point after x, y, z; known without the files."""
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Arguments of the network that follow from the data, for configurations that leave them out; known without the files."""
+        return {
+            "num_classes": self.num_classes,
+            "in_features": 3 + len(self.features),
+            "point_range": list(self.point_range),
+        }
 
     def prepare_data(self) -> None:
         """Generate data that is asked for, and build the ground-truth database, on one process only."""
@@ -219,6 +232,10 @@ class Kitti(DetectionDataModule):
         self.splits: dict[Role, KittiSplit] = {"train": train_split, "val": val_split}
         self.camera_view_only = camera_view_only
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        return KittiDataset.features
+
     def data_root(self) -> Path:
         """The folder of the data, which is generated if asked for."""
         return resolve_root("Kitti", self.root, self.generate, GeneratedStreets())
@@ -267,6 +284,10 @@ class NuScenes(DetectionDataModule):
         self.num_sweeps = num_sweeps
         self.repeat_sweeps = repeat_sweeps
         self.class_balanced = class_balanced
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return NuScenesDataset.features
 
     def make_frames(self, role: Role) -> NuScenesDataset:
         """The data set of a role."""
@@ -329,6 +350,10 @@ class Waymo(DetectionDataModule):
         self.no_label_zones = no_label_zones
         self.processed = processed
         self.num_sweeps = num_sweeps
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return waymo_features(self.num_sweeps)
 
     def make_frames(self, role: Role) -> WaymoDataset:
         """The data set of a role."""

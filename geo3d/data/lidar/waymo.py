@@ -53,6 +53,11 @@ class WaymoFrame:
     pose: np.ndarray | None = None
 
 
+def waymo_features(num_sweeps: int) -> tuple[str, ...]:
+    """Columns of a point after x, y, z, of samples of so many frames."""
+    return WAYMO_FEATURES if num_sweeps == 1 else (*WAYMO_FEATURES, "time")
+
+
 class WaymoDataset(Dataset[LidarSample]):
     """Frames of one split in the processed layout.
 
@@ -95,8 +100,7 @@ class WaymoDataset(Dataset[LidarSample]):
         self.class_names = tuple(class_names)
         self.no_label_zones = no_label_zones
         self.num_sweeps = num_sweeps
-        if num_sweeps > 1:
-            self.features = (*WAYMO_FEATURES, "time")
+        self.features = waymo_features(num_sweeps)
         listing = self.root / "ImageSets" / f"{split}.txt"
         folders = [_sequence_folder(self.root / processed, line, listing) for line in read_lines(listing)]
         progress = tqdm(folders, desc=f"Waymo annotations {split}", unit="sequence", disable=None if len(folders) > 5 else True)
