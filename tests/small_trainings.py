@@ -27,3 +27,58 @@ SMALL = {
         "--model.init_args.network.init_args.embedding=16",
     ),
 }
+
+# Those above and one for each other kind of data, with 3 to 5 items to evaluate.
+EVERY = {
+    **SMALL,
+    "detection": (
+        "dsvt/generated_pillar",
+        "--data.init_args.generate.size=15",
+        "--data.init_args.batch_size=2",
+        "--data.init_args.test_batch_size=1",
+        "--data.init_args.point_range=[0,-10.24,-3,20.48,10.24,1]",
+        "--model.init_args.network.init_args.point_range=[0,-10.24,-3,20.48,10.24,1]",
+        "--model.init_args.network.init_args.channels=16",
+        "--model.init_args.network.init_args.bev_channels=[16,16,16]",
+        "--model.init_args.network.init_args.bev_up_channels=[8,8,8]",
+        "--model.init_args.network.init_args.head_channels=16",
+        "--model.init_args.decoder.score_threshold=0.0",
+    ),
+    "reconstruction": (
+        "lrgt/generated",
+        "--data.init_args.generate={size: 25, views: 3, workers: 1}",
+        "--data.init_args.settings.image_size=32",
+        "--data.init_args.batch_size=4",
+        "--data.init_args.test_batch_size=2",
+        "--data.init_args.train_views=[1,2]",
+        "--data.init_args.val_views=2",
+        "--data.init_args.test_views=[1,3]",
+        *(
+            f"--model.init_args.network.init_args.{option}"
+            for option in (
+                "image_size=32",
+                "patch_size=8",
+                "channels=32",
+                "depth=2",
+                "heads=4",
+                "grouping_blocks=[1]",
+                "groups=2",
+                "merged_tokens=[16]",
+                "decoder_widths=[16,8,4]",
+                "decoder_heads=4",
+            )
+        ),
+        "--model.init_args.f_score_threshold=0.3",
+    ),
+    "hands": (
+        "rejshand/generated_small",
+        "--data.init_args.generate={size: 50, workers: 1}",
+        "--data.init_args.image_size=64",
+        "--data.init_args.batch_size=8",
+        "--data.init_args.test_batch_size=2",
+        "--model.init_args.network.init_args.image_size=64",
+        "--model.init_args.network.init_args.token_counts=[30,50]",
+        "--model.init_args.network.init_args.widths=[32,16,16]",
+        "--model.init_args.network.init_args.map_channels=32",
+    ),
+}

@@ -153,6 +153,7 @@ def _hide_noise() -> None:
         ".*parameter is intended to run from within Python.*",
         ".*LeafSpec.*",
         ".*does not have many workers.*",
+        ".*sync_dist=True.*",  # the figures that tasks log are those of all processes already
     ):
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())

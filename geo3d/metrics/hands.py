@@ -91,7 +91,7 @@ class HandErrors(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, joints: Tensor, target_joints: Tensor, vertices: Tensor, target_vertices: Tensor) -> None:
-        """Joints [B, J, 3] and vertices [B, V, 3] of a batch, metres."""
+        """Joints [B, J, 3] and vertices [B, V, 3] of a batch, metres; B may be 0."""
         self.joint_errors.append(distances(joints, target_joints, align=True))
         relative = [(x - x[:, self.root, None]) for x in (joints, target_joints)]
         self.root_errors.append(distances(relative[0], relative[1]))
@@ -102,7 +102,8 @@ class HandErrors(Metric):
                 [f_score(found, wanted, 1e-3 * limit)[0] for limit in self.f_thresholds_mm]
                 for found, wanted in zip(aligned, target_vertices, strict=True)
             ]
-            self.scores.append(torch.tensor(each, dtype=torch.float64, device=joints.device))
+            scores = torch.tensor(each, dtype=torch.float64, device=joints.device)
+            self.scores.append(scores.reshape(-1, len(self.f_thresholds_mm)))
 
     def update_keypoints(self, keypoints: Tensor, target: Tensor, valid: Tensor) -> None:
         """Keypoints [B, J, 2] in units of the crop's side, of which `valid` [B, J] count."""
@@ -112,19 +113,23 @@ class HandErrors(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Figures by name; those of which no sample was seen are left out."""
         figures: dict[str, Tensor] = {}
-        if self.joint_errors:
+        if _is_seen(self.joint_errors):
             kinds = (("joints", "mpjpe", self.joint_errors), ("vertices", "mpvpe", self.vertex_errors))
             for kind, name, parts in kinds:
                 errors = _all(parts)
                 figures[f"pa_{name}_mm"] = 1000 * errors.mean()
                 figures[f"pa_{kind}_auc"] = torch.tensor(area_under_curve(correct_curve(errors.cpu())))
             figures["mpjpe_mm"] = 1000 * _all(self.root_errors).mean()
-        if self.scores:
+        if _is_seen(self.scores):
             means = _all(self.scores).mean(0)
             figures |= {f"f_{limit}mm": mean for limit, mean in zip(self.f_thresholds_mm, means, strict=True)}
-        if self.keypoint_errors:
+        if _is_seen(self.keypoint_errors):
             figures["keypoint_error"] = _all(self.keypoint_errors).mean()
         return {name: value.float() for name, value in figures.items()}
+
+
+def _is_seen(parts: list[Tensor] | Tensor) -> bool:
+    return len(parts) > 0 and _all(parts).numel() > 0
 
 
 def _all(parts: list[Tensor] | Tensor) -> Tensor:
@@ -147,7 +152,7 @@ class RootErrors(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name; none without samples."""
-        if not self.parts:
+        if not _is_seen(self.parts):
             return {}
         errors = 1000 * _all(self.parts)
         return {"camera_root_mm": errors.norm(dim=-1).mean().float(), "camera_depth_mm": errors[:, 2].abs().mean().float()}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.descriptions import Input, Labels
+from geo3d.tasks.processes import evaluating_alone, merged
 from geo3d.tasks.schedules import Schedule, StepDecay
 
 Stage = Literal["val", "test"]
@@ -58,6 +59,7 @@ class Task(lightning.LightningModule, ABC):
         self.optimizer = optimizer
         self.schedule = schedule
         self.norm_momentum = norm_momentum
+        self._sums: dict[str, tuple[float, int]] = {}  # of the losses of an evaluation, each with its number of items
 
     def configure_optimizers(self) -> Any:
         parameters = self.network.parameters()
@@ -136,6 +138,12 @@ class Task(lightning.LightningModule, ABC):
     def test_step(self, batch: Any, index: int) -> None:
         self._evaluate(batch, "test")
 
+    def on_validation_start(self) -> None:
+        evaluating_alone(self.trainer.strategy.model, self.network, True)
+
+    def on_validation_end(self) -> None:
+        evaluating_alone(self.trainer.strategy.model, self.network, False)
+
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
 
@@ -145,13 +153,17 @@ class Task(lightning.LightningModule, ABC):
     def _evaluate(self, batch: Any, stage: Stage) -> None:
         for ending, each in self.evaluated(batch, stage):
             outputs = self.outputs(each)
-            loss = self.losses(outputs, each)["loss"]
-            self.log(f"{stage}/loss{ending}", loss, batch_size=self.batch_size(each))
+            loss, size = float(self.losses(outputs, each)["loss"]), self.batch_size(each)
+            total, count = self._sums.get(f"loss{ending}", (0.0, 0))
+            self._sums[f"loss{ending}"] = (total + loss * size, count + size)
             self.update_metrics(outputs, each)
 
     def _log_metrics(self, stage: Stage) -> None:
+        """Figures over the items of all processes, the same in each of them."""
         shown = {self.monitor, *(f"val/{name}" for name in self.shown)}
-        for name, value in self.compute_metrics(stage).items():
+        losses = {name: total / count for name, (total, count) in merged(self._sums).items()}
+        self._sums = {}
+        for name, value in {**losses, **self.compute_metrics(stage)}.items():
             self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in shown)
 
     def labels(self) -> Labels | None:

@@ -16,6 +16,7 @@ from geo3d.geometry.alignment import solve_translation
 from geo3d.metrics.hands import HandErrors, RootErrors
 from geo3d.models.rejshand import HandOutput, HandTargets, ReJSHand, hand_losses, load_lite0
 from geo3d.tasks.base import Stage, Task
+from geo3d.tasks.processes import in_order
 from geo3d.tasks.schedules import HandSteps
 
 
@@ -111,12 +112,10 @@ class HandMesh(Task):
         return len(batch.image)
 
     def update_metrics(self, outputs: HandOutput, batch: HandBatch) -> None:
-        known = batch.mesh_valid > 0
-        if known.any():
-            truth = batch.joints[known], batch.vertices[known]
-            self.errors.update(outputs.joints[known], truth[0], outputs.vertices[known], truth[1])
-            found = solve_translation(outputs.joints, outputs.keypoints * self.image_size, batch.camera_matrix)
-            self.root_errors.update((found + outputs.joints[:, ROOT])[known], batch.root[known])
+        known = batch.mesh_valid > 0  # perhaps none: each of several processes must have taken part in every figure
+        self.errors.update(outputs.joints[known], batch.joints[known], outputs.vertices[known], batch.vertices[known])
+        found = solve_translation(outputs.joints, outputs.keypoints * self.image_size, batch.camera_matrix)
+        self.root_errors.update((found + outputs.joints[:, ROOT])[known], batch.root[known])
         self.errors.update_keypoints(outputs.keypoints, batch.keypoints, batch.keypoint_valid)
         if self.predictions_file is not None and self.trainer.testing:
             root = outputs.joints[:, ROOT, None]
@@ -125,7 +124,9 @@ class HandMesh(Task):
 
     def compute_metrics(self, stage: Stage) -> dict[str, Any]:
         if self.predictions_file is not None and stage == "test":
-            write_predictions(self.predictions_file, *self._predictions)
+            joints, vertices = (in_order(kept) for kept in self._predictions)
+            if self.trainer.is_global_zero:
+                write_predictions(self.predictions_file, joints, vertices)
             self._predictions = ([], [])
         figures = {**self.errors.compute(), **self.root_errors.compute()}
         self.errors.reset()

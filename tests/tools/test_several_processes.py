@@ -1,0 +1,132 @@
+"""Two processes evaluate as one does, share a training, and end and begin again together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_trainings import EVERY
+from torch import distributed
+
+from geo3d.data.loading import EpochSampler, ShareSampler
+from geo3d.tools.lightning_cli import Cli
+
+pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="this PyTorch has no distributed package")
+CPU = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
+
+
+def run(*command: str, processes: int = 1, data: Path, timeout: float = 240, launcher: tuple[str, ...] = ()):
+    """Run a tool of geo3d, or a script, in one process or in two."""
+    environment = {**os.environ, "GEO3D_DATA": str(data), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *launcher]
+    program = command if command[0].endswith(".py") else ("-m", "geo3d.tools.cli", *command)
+    arguments = [sys.executable, *(several if processes > 1 else []), *program]
+    if processes > 1:
+        arguments += [f"--trainer.devices={processes}", "--trainer.strategy=ddp"]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture
+def data(tmp_path_factory):
+    return tmp_path_factory.getbasetemp() / "geo3d-data"
+
+
+# The other losses are means over the objects of a batch, which differs.
+LOSS_BY_ITEM = ("classification", "parts", "reconstruction")
+
+
+@pytest.mark.parametrize("task", EVERY)
+def test_a_test_by_two_processes_gives_the_figures_of_one(task, tmp_path, data, monkeypatch):
+    monkeypatch.setenv("GEO3D_DATA", str(data))
+    options = [*EVERY[task], *CPU, f"--out={tmp_path}"]
+    torch.manual_seed(0)
+    network = Cli(options, testing=True).model.network
+    torch.save({"state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()}}, tmp_path / "w.ckpt")
+    if task == "hands":
+        options.append(f"--model.init_args.predictions_file={tmp_path}/hands-1.json")
+    results = []
+    for processes in (1, 2):
+        options[-1] = options[-1].replace("hands-1", f"hands-{processes}")
+        file = tmp_path / f"{processes}.json"
+        done = run("test", *options, f"--weights={tmp_path}/w.ckpt", f"--json={file}", processes=processes, data=data)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append({name: value for name, value in json.loads(file.read_text()).items() if name.startswith("test/")})
+    one, two = results
+    assert one.keys() == two.keys() and len(one) > 2
+    for name, value in one.items():
+        if "loss" not in name or task in LOSS_BY_ITEM:
+            assert two[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    if task == "hands":
+        first, second = (json.loads((tmp_path / f"hands-{processes}.json").read_text()) for processes in (1, 2))
+        for a, b in zip(first, second, strict=True):
+            torch.testing.assert_close(torch.tensor(a), torch.tensor(b), rtol=1e-4, atol=1e-5)
+
+
+# Validates with an uneven share in a training, where the norms' statistics are copied between processes; then writes what was seen.
+SHARED = """
+import json, sys
+import torch
+from geo3d.tasks.base import Task
+from geo3d.tools import train
+
+seen = {"train": [], "val": []}
+out = sys.argv[1]
+
+def training(self, batch, index):
+    seen["train"].append(float(batch.points.double().sum()))
+
+def evaluated(self, batch, stage):
+    seen["val"].append(len(batch.labels))
+    return [("", batch)]
+
+def save(self):
+    figures = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
+    weights = {name: tensor.double().sum().item() for name, tensor in self.network.state_dict().items()}
+    with open(f"{out}/{self.global_rank}.json", "w") as file:
+        json.dump({**seen, "figures": figures, "weights": weights}, file)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    Task.on_train_batch_start, Task.evaluated, Task.on_fit_end = training, evaluated, save
+    sys.exit(train.main(sys.argv[2:]))
+"""
+
+
+def test_two_processes_share_a_training_and_its_validation(tmp_path, data):
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    options = [*EVERY["classification"], *CPU, f"--out={tmp_path}", "--data.init_args.test_batch_size=9"]
+    options += ["--trainer.max_epochs=1", "--trainer.num_sanity_val_steps=0", "--trainer.check_val_every_n_epoch=1"]
+    runs = []
+    for name in ("first", "second"):
+        done = run(str(script), str(tmp_path), *options, f"--name={name}", processes=2, data=data)
+        assert done.returncode == 0, done.stderr[-2000:]
+        runs.append([json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)])
+    ranks = runs[0]
+    assert runs[0] == runs[1]  # reproducible
+    assert [sum(rank["val"]) for rank in ranks] == [19, 18] or [sum(rank["val"]) for rank in ranks] == [18, 18]
+    assert len(ranks[0]["val"]) != len(ranks[1]["val"]) or sum(ranks[0]["val"]) == sum(ranks[1]["val"])
+    assert ranks[0]["figures"] == ranks[1]["figures"]
+    assert not set(ranks[0]["train"]) & set(ranks[1]["train"])  # no batch in both
+
+
+@pytest.mark.parametrize("count", [7, 8])
+def test_shares_hold_every_item_once(count, monkeypatch):
+    shares, orders = [], []
+    for rank in range(3):
+        monkeypatch.setattr("geo3d.data.loading.this_process", lambda rank=rank: (rank, 3))
+        shares.append(list(ShareSampler(count, "data")))
+        orders.append(list(EpochSampler(count, 0, 1)))
+    assert sorted(sum(shares, [])) == list(range(count)) and {len(share) for share in shares} == {2, 3}
+    items = [index for order in orders for index, _ in order]
+    assert len(set(items)) == len(items) == 6 and {len(order) for order in orders} == {2}
+    monkeypatch.undo()
+    assert [key for row in zip(*orders, strict=True) for key in row] == list(EpochSampler(count, 0, 1))[:6]
+    monkeypatch.setattr("geo3d.data.loading.this_process", lambda: (0, 9))
+    with pytest.raises(ValueError, match="data: .* items cannot be shared by 9 processes"):
+        ShareSampler(count, "data")
