@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -205,10 +203,10 @@ class GeneratedBodies:
 def _made_once(out: Path, wanted: Generated) -> Path:
     if out.is_dir():
         return out
-    out.parent.mkdir(parents=True, exist_ok=True)
+    from geo3d.data.synthetic.writing import folder_beside
+
     # Written beside its place and then renamed: an interrupted run leaves nothing that looks complete.
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with folder_beside(out) as temporary:
         wanted.write(temporary)
         temporary.chmod(0o755)
         try:
@@ -216,6 +214,4 @@ def _made_once(out: Path, wanted: Generated) -> Path:
         except OSError:
             if not out.is_dir():  # otherwise another process was first, with the same files
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out

@@ -20,7 +20,7 @@ from geo3d.data.images.r2n2_camera import METADATA, draw_views, write_views
 from geo3d.data.shapes.part_labels import SYNSETS
 from geo3d.data.synthetic.renders.pictures import paint
 from geo3d.data.synthetic.shapes.generate import CATEGORIES, make_shape
-from geo3d.data.synthetic.writing import new_folder, write_each
+from geo3d.data.synthetic.writing import new_folder, split_of, write_each
 
 VIEWS = 24
 SIDE = 32
@@ -38,7 +38,7 @@ def write_renders(
     workers: int = 2,
     categories: Sequence[str] = CATEGORIES,
 ) -> None:
-    """Write objects with their pictures and voxels. Of each category a fifth is for testing and a tenth for validation.
+    """Write objects with their pictures and voxels. Of each category a fifth is for testing and a tenth for validation (see `split_of`).
 
     Object i depends on the seed and i alone.
 
@@ -70,25 +70,25 @@ def write_renders(
         (folder / SPLITS).write_text(json.dumps(_splits(size, categories), indent=1))
 
 
-def _identity(number: int, categories: Sequence[str]) -> tuple[str, str, str]:
-    """Category, name and split of an object."""
-    category, place = categories[number % len(categories)], number // len(categories)
-    split = "test" if place % 5 == 4 else "val" if place % 10 == 3 else "train"
-    return category, f"{category}_{place + 1:05d}", split
+def _identity(number: int, categories: Sequence[str]) -> tuple[str, str]:
+    """Category and name of an object."""
+    category = categories[number % len(categories)]
+    return category, f"{category}_{number // len(categories) + 1:05d}"
 
 
 def _splits(size: int, categories: Sequence[str]) -> list[dict[str, object]]:
     entries: dict[str, dict[str, list[str]]] = {category: {"train": [], "val": [], "test": []} for category in categories}
     for number in range(size):
-        category, name, split = _identity(number, categories)
-        entries[category][split].append(name)
+        category, name = _identity(number, categories)
+        for split in split_of(number, size, len(categories)):
+            entries[category][split].append(name)
     return [{"taxonomy_id": SYNSETS[c.capitalize()], "taxonomy_name": c, **lists} for c, lists in entries.items()]
 
 
 def _write_object(number: int, out: Path, seed: int, views: int, side: int, categories: tuple[str, ...]) -> None:
     from PIL import Image
 
-    category, name, _ = _identity(number, categories)
+    category, name = _identity(number, categories)
     rng = np.random.default_rng([seed, number])
     painted = paint(make_shape(category, rng), rng)
     folder = out / RENDERINGS / SYNSETS[category.capitalize()] / name / "rendering"

@@ -16,7 +16,7 @@ import numpy as np
 from geo3d.data.shapes.part_labels import PARTS, SYNSETS, part_range
 from geo3d.data.synthetic.shapes import figures, furniture, objects, vehicles
 from geo3d.data.synthetic.shapes.primitives import Solid
-from geo3d.data.synthetic.writing import new_folder, write_each
+from geo3d.data.synthetic.writing import new_folder, split_of, write_each
 
 MAKERS: dict[str, Callable[[np.random.Generator], furniture.Pieces]] = {
     "airplane": vehicles.airplane,
@@ -150,7 +150,8 @@ def write_shapes(
 ) -> None:
     """Write objects in the formats of ModelNet40 (points with normals) and of ShapeNetPart, side by side.
 
-    Object i depends on the seed and i alone. Every fifth of a class is for testing, in both formats.
+    Object i depends on the seed and i alone. Every fifth of a class is for testing, in both formats; of fewer than five a class every fifth
+    of all, and fewer than five in all are in every split.
 
     Args:
         out: folder to write; it must not exist, or be empty. An interrupted run leaves nothing in it.
@@ -179,35 +180,34 @@ def write_shapes(
         write_each(write, size, workers, title="shapes", unit="shape", fewest=50, chunk=8)
 
 
-def _identity(number: int, categories: Sequence[str]) -> tuple[str, str, str]:
-    """Category, id and split of an object."""
-    category, place = categories[number % len(categories)], number // len(categories)
-    split = "test" if place % 5 == 4 else "val" if place % 10 == 3 else "train"
-    return category, f"{category}_{place + 1:04d}", split
+def _identity(number: int, categories: Sequence[str]) -> tuple[str, str]:
+    """Category and id of an object."""
+    category = categories[number % len(categories)]
+    return category, f"{category}_{number // len(categories) + 1:04d}"
 
 
 def _write_lists(out: Path, size: int, categories: Sequence[str]) -> None:
-    objects_ = [_identity(number, categories) for number in range(size)]
+    objects_ = [(*_identity(number, categories), split_of(number, size, len(categories))) for number in range(size)]
     modelnet, shapenet = out / MODELNET_FOLDER, out / SHAPENET_FOLDER
     for category in categories:
         (modelnet / category).mkdir(parents=True)
         (shapenet / SYNSETS[category.capitalize()]).mkdir(parents=True)
     (modelnet / "modelnet40_shape_names.txt").write_text("\n".join(categories) + "\n")
     for name, splits in (("train", ("train", "val")), ("test", ("test",))):
-        listed = sorted(shape for _, shape, split in objects_ if split in splits)
+        listed = sorted(shape for _, shape, its in objects_ if set(its) & set(splits))
         (modelnet / f"modelnet40_{name}.txt").write_text("".join(f"{shape}\n" for shape in listed))
     lines = [f"{category}\t{synset}" for category, synset in SYNSETS.items()]
     (shapenet / "synsetoffset2category.txt").write_text("\n".join(lines) + "\n")
     (shapenet / "train_test_split").mkdir()
     for name in ("train", "val", "test"):
         entries = [
-            f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, split in objects_ if split == name
+            f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, its in objects_ if name in its
         ]
         (shapenet / "train_test_split" / f"shuffled_{name}_file_list.json").write_text(json.dumps(entries))
 
 
 def _write_object(number: int, out: Path, seed: int, num_points: int, categories: tuple[str, ...]) -> None:
-    category, name, _ = _identity(number, categories)
+    category, name = _identity(number, categories)
     rng = np.random.default_rng([seed, number])
     shape = make_shape(category, rng)
     points, _ = sample_shape(shape, num_points, rng)
