@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from geo3d.viz.access import Access
 from geo3d.viz.camera import AXES, View, as_view, orbit_around
 from geo3d.viz.colors import linear
 from geo3d.viz.compose import image_with_overlay
@@ -36,22 +38,68 @@ def serve_scenes(scenes: Sequence[SceneContent], *, port: int, host: str, view: 
         import viser
     except ImportError:
         raise RuntimeError("the live view needs viser: pip install 'geo3d[viewer]'") from None
+    access = Access.to(host)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # viser's banner; the caller tells the address
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            _guarded(access) as guards,
+        ):  # viser's banner; the caller tells the address
             server = viser.ViserServer(host=host, port=port, label=scenes[0].title or "geo3d", verbose=False)
     except OSError as error:
         raise RuntimeError(f"no port to listen on at {host}:{port}: {error}") from None
-    return LiveView(server, scenes, direction, fps)
+    if not guards:
+        server.stop()
+        raise RuntimeError(f"viser {viser.__version__} starts its server in a way that geo3d cannot guard; install viser 1.1")
+    return LiveView(server, scenes, direction, fps, access.url(server.get_port()))
+
+
+_starting = threading.Lock()  # of servers, one at a time
+
+
+@contextlib.contextmanager
+def _guarded(access: Access) -> Iterator[list[Any]]:
+    """Let the server that starts in this block check every request; gives the checks that were built in.
+
+    viser has no option for it, but the library of its WebSockets does.
+    """
+    from websockets.asyncio import server as websockets
+
+    with _starting:
+        serve = websockets.serve
+        guards: list[Any] = []
+
+        def guarded_serve(handler: Any, host: Any, port: Any, **options: Any) -> Any:
+            answer = options.get("process_request")
+
+            async def check(connection: Any, request: Any) -> Any:
+                refusal = access.refusal(request.path, request.headers)
+                if refusal is not None:
+                    return connection.respond(403, f"{refusal}\n")
+                response = answer(connection, request) if answer is not None else None
+                response = await response if inspect.isawaitable(response) else response
+                if response is not None:
+                    for name, value in access.response_headers(request.path).items():
+                        response.headers[name] = value
+                return response
+
+            guards.append(check)
+            return serve(handler, host, port, **{**options, "process_request": check})
+
+        websockets.serve = guarded_serve  # type: ignore[assignment,misc]
+        try:
+            yield guards
+        finally:
+            websockets.serve = serve  # type: ignore[misc]
 
 
 class LiveView:
     """A running live view; `with scene.serve() as live:` stops it at the end.
 
     Attributes:
-        url: where to look.
+        url: where to look; with a token where others than this machine may connect.
     """
 
-    def __init__(self, server: Any, scenes: Sequence[SceneContent], view: View, fps: float) -> None:
+    def __init__(self, server: Any, scenes: Sequence[SceneContent], view: View, fps: float, url: str) -> None:
         self._server = server
         self._scenes = scenes
         self._index = 0
@@ -62,8 +110,7 @@ class LiveView:
         self._hidden: set[str] = set()
         self._nodes: dict[str, list[Any]] = {}
         self._controls: list[Any] = []
-        host = "127.0.0.1" if server.get_host() in ("0.0.0.0", "") else server.get_host()
-        self.url = f"http://{host}:{server.get_port()}"
+        self.url = url
         self._place_camera(scenes[0], view)
         if len(scenes) > 1:
             self._add_time()

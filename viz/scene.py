@@ -98,7 +98,7 @@ class Scene(SceneLayers):
 
         Args:
             port: to listen on; the next free one if it is taken.
-            host: address to listen on; "0.0.0.0" lets other machines look, too.
+            host: address to listen on; "0.0.0.0" lets other machines look, too, with the token in `url`.
             view: where it begins.
 
         Returns:

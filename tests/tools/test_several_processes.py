@@ -46,7 +46,9 @@ def test_a_test_by_two_processes_gives_the_figures_of_one(task, tmp_path, data, 
     options = [*EVERY[task], *CPU, f"--out={tmp_path}"]
     torch.manual_seed(0)
     network = Cli(options, testing=True).model.network
-    torch.save({"state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()}}, tmp_path / "w.ckpt")
+    torch.save(
+        {"state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()}}, tmp_path / "w.ckpt"
+    )
     if task == "hands":
         options.append(f"--model.init_args.predictions_file={tmp_path}/hands-1.json")
     results = []

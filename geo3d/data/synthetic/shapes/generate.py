@@ -200,9 +200,7 @@ def _write_lists(out: Path, size: int, categories: Sequence[str]) -> None:
     (shapenet / "synsetoffset2category.txt").write_text("\n".join(lines) + "\n")
     (shapenet / "train_test_split").mkdir()
     for name in ("train", "val", "test"):
-        entries = [
-            f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, its in objects_ if name in its
-        ]
+        entries = [f"shape_data/{SYNSETS[category.capitalize()]}/{shape}" for category, shape, its in objects_ if name in its]
         (shapenet / "train_test_split" / f"shuffled_{name}_file_list.json").write_text(json.dumps(entries))
 
 
