@@ -61,6 +61,22 @@ def take_option(argv: list[str], option: str) -> tuple[list[str], str | None]:
     return rest, value
 
 
+def take_options(argv: list[str], option: str) -> tuple[list[str], list[str]]:
+    """Take an option that may be given several times, and hold several values with commas between, out of the arguments."""
+    values: list[str] = []
+    while any(argument == option or argument.startswith(f"{option}=") for argument in argv):
+        argv, value = _take_first(argv, option)
+        values += [each for each in value.split(",") if each]
+    return argv, values
+
+
+def _take_first(argv: list[str], option: str) -> tuple[list[str], str]:
+    place = next(i for i, argument in enumerate(argv) if argument == option or argument.startswith(f"{option}="))
+    end = place + 1 if "=" in argv[place] else place + 2
+    rest, value = take_option(argv[place:end], option)
+    return [*argv[:place], *rest, *argv[end:]], value or ""
+
+
 def take_flag(argv: list[str], flag: str) -> tuple[list[str], bool]:
     """Take a flag of this tool out of the arguments that go on to Lightning."""
     return [argument for argument in argv if argument != flag], flag in argv

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,8 +21,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from geo3d.tasks.base import Task
 from geo3d.tools.checkpoints import CheckpointFiles
+from geo3d.tools.classes import limit_classes
 from geo3d.tools.compiling import announce_compilation
+from geo3d.zoo.classes import check_classes, refusal
 from geo3d.zoo.configurations import config_path, data_arguments, data_module
+from geo3d.zoo.yaml_files import read_yaml
 
 Select = Literal["last", "best"]
 NETWORK = "--model.init_args.network.init_args"
@@ -34,9 +38,12 @@ class Cli(LightningCLI):
         argv: arguments after the tool's name; the first may be the configuration.
         testing: write no logs and no checkpoints.
         trust_checkpoint: let a checkpoint that is resumed run the code it carries.
+        allow_classes: packages whose classes the configuration may name beside those of `geo3d.tools.classes.PACKAGES`.
     """
 
-    def __init__(self, argv: Sequence[str], testing: bool = False, trust_checkpoint: bool = False) -> None:
+    def __init__(
+        self, argv: Sequence[str], testing: bool = False, trust_checkpoint: bool = False, allow_classes: Sequence[str] = ()
+    ) -> None:
         self.testing = testing
         self.trust_checkpoint = trust_checkpoint
         arguments = list(argv)
@@ -45,6 +52,8 @@ class Cli(LightningCLI):
             arguments[:1] = ["--config", str(self.configuration)]
         else:
             raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
+        check_classes(read_yaml(self.configuration), str(self.configuration), allow_classes)
+        limit_classes(allow_classes)
         _hide_noise()
         announce_compilation()
         try:
@@ -161,6 +170,9 @@ def _hide_noise() -> None:
 
 def _short(message: str) -> str:
     """The parser's message in one line, without the types that nobody asked for."""
+    denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
+    if denied:
+        return f"the configuration names {denied[1]}, {refusal(denied[1])}"
     noise = ("Does not validate against any", "Subtypes:", "Errors:", "NoneType", "Given value")
     lines = [line.strip(" -") for line in message.splitlines()]
     return " ".join(line for line in lines if line and not any(part in line for part in noise))

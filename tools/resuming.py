@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from geo3d.zoo.yaml_files import read_yaml
 
 # What may change between the parts of a training: it alters neither its data nor its steps.
 FREE = ("data.init_args.num_workers", "data.init_args.pin_memory", "data.init_args.root", "data.init_args.test_batch_size")
@@ -46,11 +46,8 @@ def check_same_settings(checkpoint: str | Path, settings: dict[str, Any]) -> Non
     path = Path(checkpoint).parent.parent / "config.yaml"
     if not path.is_file():
         return
-    try:
-        before: Any = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected the configuration of a training, got {str(error).splitlines()[0]}") from None
-    old = dict(_flat({key: before.get(key) for key in ("model", "data")})) if isinstance(before, dict) else {}
+    before = read_yaml(path)
+    old = dict(_flat({key: before.get(key) for key in ("model", "data")}))
     new = dict(_flat({key: settings.get(key) for key in ("model", "data")}))
     for key in sorted(set(old) | set(new)):
         if key not in FREE and old.get(key) != new.get(key):

@@ -3,6 +3,7 @@
 CONFIG is a YAML file or the name of one that geo3d ships. Weights are packaged ones by name, or a .safetensors, .ckpt or released .pth
 file; by default those that `geo3d train` wrote for CONFIG. Metrics are printed, and written as JSON if asked for; pictures go to OUT/NAME.
 `--overwrite` replaces FILE. `--record` also writes the metrics into the weights' own description.
+`--allow-classes my_package` lets CONFIG name classes of a package beside geo3d, torch, lightning, torchmetrics and timm.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from geo3d.heap import keep_heap
-from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
+from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option, take_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def _test(argv: list[str]) -> int:
     argv, json_file = take_option(argv, "--json")
     argv, record = take_flag(argv, "--record")
     argv, overwrite = take_flag(argv, "--overwrite")
+    argv, allowed = take_options(argv, "--allow-classes")
     if json_file and Path(json_file).exists() and not overwrite:
         raise FileExistsError(f"{json_file} exists; choose another name, or --overwrite")
     if json_file and not Path(json_file).absolute().parent.is_dir():
@@ -36,7 +38,7 @@ def _test(argv: list[str]) -> int:
     from geo3d.zoo import network_tensors
     from geo3d.zoo.weights import fill, record_metrics
 
-    cli = Cli(argv, testing=True)
+    cli = Cli(argv, testing=True, allow_classes=allowed)
     source = weights or str(cli.folder / "weights.safetensors")
     fill(cli.model.network, network_tensors(source), source)
     [results] = cli.trainer.test(cli.model, cli.datamodule, verbose=False)

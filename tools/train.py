@@ -4,7 +4,8 @@ CONFIG is a YAML file or the name of one that geo3d ships. Every value in it can
 `--trainer.max_epochs 5`); `--print_config` shows all of them. Logs, checkpoints and `weights.safetensors` go to OUT/NAME.
 `--weights` starts from packaged weights by name or a .safetensors, .ckpt or released .pth file. `--resume last` resumes a training from its
 last whole epoch, `--resume FILE` from another checkpoint; `--trust-checkpoint` lets that file run code of its own. `--overwrite` starts afresh in
-the folder of a former training.
+the folder of a former training. `--allow-classes my_package` lets the configuration name classes of a package beside geo3d, torch, lightning,
+torchmetrics and timm.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from geo3d.heap import keep_heap
-from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option
+from geo3d.tools.errors import asks_for_help, run_tool, take_flag, take_option, take_options
 
 if TYPE_CHECKING:
     from geo3d.tools.lightning_cli import Cli
@@ -38,7 +39,8 @@ def _train(argv: list[str]) -> int:
     argv, start = take_option(argv, "--weights")
     argv, trusted = take_flag(argv, "--trust-checkpoint")
     argv, overwrite = take_flag(argv, "--overwrite")
-    cli = Cli(argv, trust_checkpoint=trusted)
+    argv, allowed = take_options(argv, "--allow-classes")
+    cli = Cli(argv, trust_checkpoint=trusted, allow_classes=allowed)
     folder = cli.folder
     resume = checkpoint_to_resume(cli.config.resume, folder)
     if start is not None and resume is not None:

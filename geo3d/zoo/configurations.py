@@ -13,7 +13,9 @@ from torch import nn
 import geo3d.configs
 from geo3d.descriptions import DetectionLabels
 from geo3d.zoo.catalogue import names, network_tensors, weights_path
+from geo3d.zoo.classes import check_classes
 from geo3d.zoo.weights import WeightsInfo, build, fill, load_network
+from geo3d.zoo.yaml_files import read_yaml
 
 
 def config_path(name: str) -> Path:
@@ -64,10 +66,9 @@ def info_of_config(path: Path) -> WeightsInfo:
     Raises:
         ValueError: no such configuration; the message names the file.
     """
-    import yaml
-
+    content = read_yaml(path)
+    check_classes(content, str(path))
     try:
-        content = yaml.safe_load(path.read_text())
         task, network = content["model"], content["model"]["init_args"]["network"]
         data = data_module(content)
         arguments = {**data_arguments(data), **network.get("init_args", {})}
@@ -76,7 +77,7 @@ def info_of_config(path: Path) -> WeightsInfo:
         labels = DetectionLabels(tuple(data.class_names), decoder) if name == "detection" else None
         preprocessing = data.preprocessing() if hasattr(data, "preprocessing") else None
         return WeightsInfo(network["class_path"], arguments, name, labels, preprocessing)
-    except (yaml.YAMLError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: expected the configuration of a network, got {type(error).__name__}: {reason}") from None
 

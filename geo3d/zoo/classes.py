@@ -1,0 +1,43 @@
+"""Which classes a configuration may name. Importing a module runs its code, so the check comes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+PACKAGES = ("geo3d", "torch", "lightning", "torchmetrics", "timm")
+
+
+def check_classes(settings: Any, source: str, more: Iterable[str] = ()) -> None:
+    """Check the classes that a configuration names by `class_path`.
+
+    Raises:
+        ValueError: one of another package; the message names file and key, and how to allow it.
+    """
+    allowed = (*PACKAGES, *more)
+    for key, name in _class_paths(settings):
+        if not isinstance(name, str):
+            raise ValueError(f"{source}: {key}: expected the import path of a class, got {type(name).__name__}")
+        if "." in name and not any(name == each or name.startswith(f"{each}.") for each in allowed):
+            raise ValueError(f"{source}: {key} names {name}, {refusal(name)}")
+
+
+def refusal(name: str) -> str:
+    """What is wrong with a class of another package, and the way out."""
+    package = name.partition(".")[0]
+    return (
+        f"which is of none of {', '.join(PACKAGES)}; importing it runs its code, which --allow-classes {package} permits, "
+        "if you know who wrote it"
+    )
+
+
+def _class_paths(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "class_path":
+                yield f"{prefix}class_path", value
+            else:
+                yield from _class_paths(value, f"{prefix}{key}.")
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            yield from _class_paths(value, f"{prefix}{number}.")
