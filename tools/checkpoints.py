@@ -47,6 +47,14 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
+def set_aside(folder: Path) -> None:
+    """Rename the last checkpoint of a former training in a folder to `former.ckpt`, so that nothing resumes from it by mistake."""
+    last = folder / "last.ckpt"
+    if last.is_file():
+        os.replace(last, folder / "former.ckpt")
+        previous(last).unlink(missing_ok=True)
+
+
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     """The content of a checkpoint, its tensors on the CPU.
 

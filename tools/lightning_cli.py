@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geo3d.tasks.base import Task
-from geo3d.tools.checkpoints import CheckpointFiles
+from geo3d.tools.checkpoints import CheckpointFiles, set_aside
 from geo3d.tools.classes import limit_classes
 from geo3d.tools.compiling import announce_compilation
 from geo3d.zoo.classes import check_classes, refusal
@@ -119,6 +119,8 @@ class WriteSettings(Callback):
     def on_train_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
             self.cli.folder.mkdir(parents=True, exist_ok=True)
+            if trainer.ckpt_path is None:
+                set_aside(self.cli.folder / "checkpoints")
             (self.cli.folder / "config.yaml").write_text(yaml.safe_dump(self.cli.settings(), sort_keys=False))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,39 @@ def checkpoint_to_resume(wanted: str | None, folder: Path) -> str | None:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path} to resume from")
     return str(path)
+
+
+class Restarts:
+    """Restarts of a training's processes by torchrun (`--max-restarts`), which go on from the last checkpoint of the first start.
+
+    Args:
+        folder: of the run, which a file marks as begun by this torchrun.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = folder / ".restarts"
+        self.is_first = os.environ.get("RANK", "0") == "0"
+        if self.is_first and self._count() == 0:
+            self.mark.unlink(missing_ok=True)  # of an earlier run
+
+    def _count(self) -> int:
+        return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether a former start in this folder had begun; one that was refused is refused again."""
+        return self._count() > 0 and self.mark.exists()
+
+    def begin(self) -> None:
+        """To be called when the arguments have been found good."""
+        if self.is_first and "TORCHELASTIC_RESTART_COUNT" in os.environ:
+            self.mark.parent.mkdir(parents=True, exist_ok=True)
+            self.mark.touch()
+
+    def end(self) -> None:
+        """To be called when the training is complete."""
+        if self.is_first:
+            self.mark.unlink(missing_ok=True)
 
 
 def check_is_free(folder: Path) -> None:

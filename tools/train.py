@@ -32,7 +32,7 @@ def _train(argv: list[str]) -> int:
         return 0
     from geo3d.tools.checkpoints import read_checkpoint
     from geo3d.tools.lightning_cli import Cli
-    from geo3d.tools.resuming import check_is_free, check_same_settings, checkpoint_to_resume
+    from geo3d.tools.resuming import Restarts, check_is_free, check_same_settings, checkpoint_to_resume
     from geo3d.zoo import network_tensors
     from geo3d.zoo.weights import fill, save_weights
 
@@ -45,14 +45,19 @@ def _train(argv: list[str]) -> int:
     resume = checkpoint_to_resume(cli.config.resume, folder)
     if start is not None and resume is not None:
         raise ValueError("--weights starts a training, --resume resumes one; expected one of them")
+    restarts = Restarts(folder)
+    if restarts.is_restart and (folder / "checkpoints" / "last.ckpt").is_file():
+        resume = checkpoint_to_resume("last", folder)
     if resume is not None:
         check_same_settings(resume, cli.settings())
-    elif not overwrite:
+    elif not overwrite and not restarts.is_restart:
         check_is_free(folder)
+    restarts.begin()
     if start is not None:
         fill(cli.model.network, network_tensors(start), start)
     if not _fit(cli, resume):
         return 130
+    restarts.end()
     if not cli.trainer.is_global_zero:
         return 0
     chosen = cli.trainer.checkpoint_callback.best_model_path if cli.config.select == "best" else None  # type: ignore[union-attr]

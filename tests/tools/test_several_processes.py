@@ -132,3 +132,49 @@ def test_shares_hold_every_item_once(count, monkeypatch):
     monkeypatch.setattr("geo3d.data.loading.this_process", lambda: (0, 9))
     with pytest.raises(ValueError, match="data: .* items cannot be shared by 9 processes"):
         ShareSampler(count, "data")
+
+
+# Trains; the second process fails in the second epoch of its first start, or of every start.
+FAILING = """
+import os, sys
+import torch
+from geo3d.tasks.base import Task
+from geo3d.tools import train
+
+def fail(self, batch, index):
+    fails = {"always": True, "once": os.environ["TORCHELASTIC_RESTART_COUNT"] == "0", "never": False}[sys.argv[1]]
+    if fails and self.current_epoch == 1 and self.global_rank == 1:
+        raise RuntimeError("this process has had enough")
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    Task.on_train_batch_start = fail
+    sys.exit(train.main(sys.argv[2:]))
+"""
+
+
+def test_a_process_that_fails_ends_the_run_and_a_restart_resumes(tmp_path, data):
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    options = [*EVERY["classification"], *CPU, f"--out={tmp_path}", "--trainer.max_epochs=2", "--trainer.limit_val_batches=0"]
+    done = run(str(script), "always", *options, "--name=failed", processes=2, data=data)
+    assert done.returncode not in (0, None) and "this process has had enough" in done.stderr
+    assert (tmp_path / "failed" / "checkpoints" / "last.ckpt").is_file()
+    assert not (tmp_path / "failed" / "weights.safetensors").exists()
+
+    again = run(str(script), "once", *options, "--name=failed", processes=2, data=data, launcher=("--max-restarts=1",))
+    assert again.returncode != 0 and "holds a training; resume it" in again.stderr  # a refusal is no reason to resume another's
+
+    restarted = run(str(script), "once", *options, "--name=restarted", processes=2, data=data, launcher=("--max-restarts=1",))
+    assert restarted.returncode == 0, restarted.stderr[-2000:]
+    assert "this process has had enough" in restarted.stderr
+    assert run(str(script), "never", *options, "--name=whole", processes=2, data=data).returncode == 0
+    parts = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        for name in ("restarted", "whole")
+    ]
+    for name, tensor in parts[1].items():
+        torch.testing.assert_close(parts[0][name], tensor, rtol=0, atol=1e-6, msg=name)
+    epochs = torch.load(tmp_path / "restarted" / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["epoch"]
+    assert epochs == 1 and (tmp_path / "restarted" / "weights.safetensors").is_file()
+    assert not (tmp_path / "restarted" / ".restarts").exists()

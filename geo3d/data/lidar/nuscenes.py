@@ -235,6 +235,8 @@ def _collect(tables: NuScenesTables, split: str, num_sweeps: int) -> dict[str, n
         for channel in sorted(data):
             if channel.startswith("CAM"):
                 view = data[channel]
+                if not (view.get("width") and view.get("height")):
+                    raise ValueError(f"{tables.folder / 'sample_data'}.json: record {view['token']} lacks width or height")
                 size = (view["width"], view["height"])
                 cameras.append((view["filename"], tables.intrinsics(view), relative_pose(tables, view, lidar), size))
         for kind, rows in (("sweep", sweeps), ("box", boxes), ("camera", cameras)):

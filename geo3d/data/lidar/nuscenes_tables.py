@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from geo3d.data.lidar.nuscenes_schema import check_record
 from geo3d.geometry.cameras import invert_rigid, rigid_matrix
 
 Record = dict[str, Any]
@@ -78,7 +79,7 @@ class NuScenesTables:
 
     Raises:
         FileNotFoundError: a table is missing.
-        ValueError: a file that is no JSON list of records.
+        ValueError: a file that is no JSON list of records, or one whose fields are missing or wrong; the message names file, record and field.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,9 +109,12 @@ class NuScenesTables:
         return sorted(self._records["scene"].values(), key=lambda scene: scene["name"])
 
     def samples(self, scene: Record) -> Iterator[Record]:
-        """Key frames of a scene in the order of time."""
-        token = scene["first_sample_token"]
+        """Key frames of a scene in the order of time; raises ValueError where one follows itself."""
+        token, seen = scene["first_sample_token"], set()
         while token:
+            if token in seen:
+                raise ValueError(f"{self.folder / 'sample'}.json: record {token}: next leads back to it")
+            seen.add(token)
             sample = self.record("sample", token)
             yield sample
             token = sample["next"]
@@ -143,8 +147,13 @@ class NuScenesTables:
         return _pose(ego) @ _pose(sensor)
 
     def intrinsics(self, data: Record) -> np.ndarray:
-        """[3, 3] of a camera."""
-        return np.array(self.record("calibrated_sensor", data["calibrated_sensor_token"])["camera_intrinsic"], dtype=np.float64)
+        """[3, 3] of a camera; raises ValueError for a sensor that has none."""
+        sensor = self.record("calibrated_sensor", data["calibrated_sensor_token"])
+        if not sensor["camera_intrinsic"]:
+            raise ValueError(
+                f"{self.folder / 'calibrated_sensor'}.json: record {sensor['token']} of a camera has no camera_intrinsic"
+            )
+        return np.array(sensor["camera_intrinsic"], dtype=np.float64)
 
     def category(self, annotation: Record) -> str:
         """Full name of a box's category, such as vehicle.car."""
@@ -192,8 +201,12 @@ def _read_table(folder: Path, name: str) -> list[Record]:
         raise FileNotFoundError(f"{folder}: no {name}.json")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON list of records, got {error}") from None
-    if not isinstance(records, list) or not all(isinstance(record, dict) and "token" in record for record in records):
+    if not isinstance(records, list):
         raise ValueError(f"{path}: expected a JSON list of records with tokens")
+    for record in records:
+        problem = check_record(name, record)
+        if problem is not None:
+            raise ValueError(f"{path}: {problem}")
     return records

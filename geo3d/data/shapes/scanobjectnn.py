@@ -53,6 +53,9 @@ FILES = {
     "objectonly": "main_split_nobg/{}_objectdataset.h5",
 }
 
+MAX_BYTES = 2**32  # of an array; those of the data set have less than a tenth
+MOST_PACKED = 1100  # times that deflate makes an array smaller at best
+
 
 class ScanObjectNNDataset(ClassificationDataset):
     """Scans of one split, reduced by furthest point sampling from their first point, with estimated normals.
@@ -143,12 +146,13 @@ def _read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         with h5py.File(path) as file:
-            missing = [key for key in ("data", "label") if key not in file]
+            missing = [key for key in ("data", "label") if file.get(key, getlink=True, default=None) is None]
             if missing:
                 raise ValueError(f"{path}: expected data and label, got {sorted(file)}")
-            clouds, labels = np.asarray(file["data"]), np.asarray(file["label"]).reshape(-1)
-    except OSError as error:
-        raise ValueError(f"{path}: expected an HDF5 file, got {error}") from None
+            clouds, labels = (_array(file, key, path) for key in ("data", "label"))
+            labels = labels.reshape(-1)
+    except (OSError, RuntimeError, KeyError) as error:  # h5py's words for damage
+        raise ValueError(f"{path}: expected an HDF5 file, got {' '.join(str(error).split())}") from None
     if clouds.ndim != 3 or clouds.shape[2] != 3 or len(clouds) == 0 or clouds.dtype.kind != "f":
         raise ValueError(f"{path}: expected data [M, P, 3] floating point, got {list(clouds.shape)} {clouds.dtype}")
     if len(labels) != len(clouds):
@@ -160,3 +164,23 @@ def _read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not finite.all():
         raise ValueError(f"{path}: expected finite points, got a value that is not in cloud {int(np.argmin(finite))}")
     return clouds.astype(np.float32), labels
+
+
+def _array(file: Any, key: str, path: Path) -> np.ndarray:
+    """A dataset of numbers that lies in the file itself, and is not larger than the file can hold."""
+    import h5py
+
+    link = file.get(key, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise ValueError(f"{path}: expected {key} in the file itself, got a link to {link.filename}")
+    dataset = file.get(key)
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: expected {key} as an array of numbers, got {'nothing' if dataset is None else dataset}")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{path}: expected {key} in the file itself, got one that lies in other files")
+    room = dataset.id.get_storage_size() * (MOST_PACKED if dataset.compression else 1)
+    if dataset.nbytes > min(room, MAX_BYTES):
+        raise ValueError(
+            f"{path}: expected {key} {list(dataset.shape)} to be in the file, which has {room:,} of its {dataset.nbytes:,} bytes"
+        )
+    return np.asarray(dataset)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from geo3d.data.lidar.nuscenes import NuScenesDataset
+from geo3d.data.lidar.nuscenes_schema import FIELDS
 from geo3d.data.lidar.nuscenes_tables import MINI_VAL_SCENES, VAL_SCENES, NuScenesTables, annotation_box
 from geo3d.geometry.boxes import project_boxes, transform_boxes
 from geo3d.ops import count_points_in_boxes, points_in_boxes
@@ -229,3 +230,58 @@ def test_real_key_frame(samples, tmp_path, monkeypatch):
         assert visible[owner[rows]].all() and len(rows)
         assert ((pixels[rows] >= rectangle[:, :2] - 0.01) & (pixels[rows].floor() <= rectangle[:, 2:] + 0.01)).all()
     assert seen[sample.num_points > 0].all()
+
+
+def change(root, table, **fields):
+    """Change fields of the first record of a table; those that are `...` are left out."""
+    path = root / "v1.0-mini" / f"{table}.json"
+    records = json.loads(path.read_text())
+    records[0] = {name: value for name, value in {**records[0], **fields}.items() if value is not ...}
+    path.write_text(json.dumps(records))
+
+
+REQUIRED = [(table, name) for table, fields in FIELDS.items() if table != "attribute" for name in (*fields, "token")]
+
+
+@pytest.mark.parametrize(("table", "name"), REQUIRED)
+@pytest.mark.parametrize("value", [..., None, {"a": [1]}, [1], -1e400], ids=["missing", "null", "object", "list", "infinite"])
+def test_fields_that_are_missing_or_wrong(table, name, value, root):
+    change(root, table, **{name: value})
+    wanted = "expected a JSON list of records with tokens" if name == "token" else name
+    with pytest.raises(ValueError, match=f"{table}.json: .*{wanted}"):
+        NuScenesDataset(root)
+
+
+@pytest.mark.parametrize(
+    ("table", "fields", "message"),
+    [
+        ("ego_pose", {"rotation": [0, 0, 0, 0]}, "expected rotation as a quaternion"),
+        ("sample_annotation", {"size": [1, 0, 2]}, "expected size as 3 numbers above 0"),
+        ("sample_data", {"filename": "../../etc/passwd"}, "expected filename as a path within the data"),
+        ("sample_data", {"filename": "/dev/zero"}, "expected filename as a path within the data"),
+        ("sample", {"next": "sample-0"}, "sample-0: next leads back to it"),
+        ("sample_annotation", {"attribute_tokens": [5]}, "expected attribute_tokens as a list of texts"),
+    ],
+)
+def test_values_that_cannot_be(table, fields, message, root):
+    change(root, table, **fields)
+    with pytest.raises(ValueError, match=f"{table}.json: .*{message}"):
+        NuScenesDataset(root)
+
+
+def test_circles_and_cameras_without_a_matrix(root):
+    path = root / "v1.0-mini" / "sample_data.json"
+    before = path.read_text()
+    path.write_text(before.replace('"width"', '"other"'))
+    with pytest.raises(ValueError, match="sample_data.json: .*lacks width or height"):
+        NuScenesDataset(root)
+    path.write_text(before)
+    path = root / "v1.0-mini" / "calibrated_sensor.json"
+    records = json.loads(path.read_text())
+    records[1]["camera_intrinsic"] = []
+    path.write_text(json.dumps(records))
+    with pytest.raises(ValueError, match="calibrated_sensor.json: .*has no camera_intrinsic"):
+        NuScenesDataset(root)
+    (root / "v1.0-mini" / "scene.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="scene.json: expected a JSON list"):
+        NuScenesDataset(root)

@@ -114,3 +114,51 @@ def test_other_errors(root):
         ScanObjectNNDataset(root, "test", 64, variant="easy")
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         ScanObjectNNDataset(root, "val", 64)
+
+
+def external(file):
+    file["data"] = h5py.ExternalLink("elsewhere.h5", "/data")
+
+
+def soft_link_to_nothing(file):
+    file["data"] = h5py.SoftLink("/nothing")
+
+
+def claimed(file):
+    file.create_dataset("data", (4_000_000, 2048, 3), "f4", chunks=(1, 2048, 3))  # 96 GB, none of it written
+
+
+def claimed_packed(file):
+    file.create_dataset("data", (4_000_000, 2048, 3), "f4", chunks=(1000, 2048, 3), compression="gzip")[:1] = 1
+
+
+def in_other_files(file):
+    file.create_dataset("data", (2, 80, 3), "f4", external=[("/etc/passwd", 0, 1920)])
+
+
+def group(file):
+    file.create_group("data")
+
+
+def text(file):
+    file["data"] = "cloud"
+
+
+@pytest.mark.parametrize("broken", [external, soft_link_to_nothing, claimed, claimed_packed, in_other_files, group, text])
+def test_arrays_that_are_not_in_the_file(broken, root):
+    path = root / HARDEST.format("training")
+    with h5py.File(path, "w") as file:
+        file["label"] = LABEL
+        broken(file)
+    with pytest.raises(ValueError, match="training_objectdataset_augmentedrot_scale75.h5: expected data"):
+        ScanObjectNNDataset(root, "train", 64)
+
+
+@pytest.mark.parametrize("length", [100, 2000, 3000])
+def test_cut_off_files(length, root):
+    path = root / HARDEST.format("training")
+    content = path.read_bytes()
+    assert len(content) > length
+    path.write_bytes(content[:length])
+    with pytest.raises(ValueError, match="training_objectdataset_augmentedrot_scale75.h5: expected"):
+        ScanObjectNNDataset(root, "train", 64)
