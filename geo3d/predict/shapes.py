@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from geo3d.data.shapes.prepare import Shape, network_points, oriented_cloud
+from geo3d.data.shapes.prepare import MOST_POINTS, Shape, network_points, oriented_cloud
 from geo3d.descriptions import ClassificationLabels, CloudInput, PartSegmentationLabels
 from geo3d.predict.base import Predictor, Result
 from geo3d.zoo.weights import WeightsInfo
@@ -22,7 +22,7 @@ class ClassScores:
 
     Attributes:
         points: [S, 6] float32, the cloud that the network saw.
-        cloud: [N, 6] float32, all points that were read or drawn on the mesh, in the user's units and axes.
+        cloud: [N, 6] float32, the points that were read, or 200,000 of them, or drawn on the mesh, in the user's units and axes.
         class_names: names of the classes.
         probabilities: [num_classes] float32, adding up to 1.
     """
@@ -87,7 +87,7 @@ class ShapeClassifier(ShapePredictor[ClassScores]):
         Raises:
             ValueError, FileNotFoundError: as `geo3d.data.shapes.prepare.oriented_cloud`.
         """
-        cloud, _ = oriented_cloud(source)
+        cloud, _ = oriented_cloud(source, most=MOST_POINTS)
         points, _ = self._input(cloud)
         with torch.inference_mode():
             probabilities = self.network(self._tensor(points))[0].exp()
@@ -125,7 +125,7 @@ class PartLabeler(ShapePredictor[PartLabels]):
             categories = torch.tensor([index], device=self.device)
             scores = self.network(self._tensor(points), categories)[0, :, start:stop]
         seen = scores.argmax(1).cpu().numpy() + start
-        labels = seen[cKDTree(cloud[rows, :3]).query(cloud[:, :3])[1]]
+        labels = seen[cKDTree(cloud[rows, :3]).query(cloud[:, :3], workers=-1)[1]]
         names = self.labels.part_names
         return PartLabels(cloud, labels, self.category_names[index], {label: names[label] for label in range(start, stop)})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from geo3d.data.files.geometry import Geometry, read_geometry, sample_mesh
 from geo3d.data.shapes.normals import estimate_normals
@@ -14,17 +15,20 @@ from geo3d.ops import farthest_point_sample
 
 MIN_POINTS = 32  # distinct points without which a shape says nothing
 MESH_POINTS = 10_000  # drawn on a mesh, as many as the files of ModelNet40 hold
+MOST_POINTS = 200_000  # of a cloud that is described by its shape, or whose normals are estimated
 Shape = str | Path | Geometry | np.ndarray
 
 
-def oriented_cloud(shape: Shape, seed: int = 0) -> tuple[np.ndarray, str]:
+def oriented_cloud(shape: Shape, seed: int = 0, *, most: int | None = None) -> tuple[np.ndarray, str]:
     """Points with unit normals of a file, a geometry or an array.
 
-    Meshes are sampled, with the normals of their faces. Clouds without normals get estimated ones.
+    Meshes are sampled, with the normals of their faces. Clouds without normals get estimated ones; beyond `MOST_POINTS` they are estimated
+    on so many points drawn at random, and each other point has the normal of its nearest.
 
     Args:
         shape: a file (see `geo3d.data.files.geometry.read_geometry`), a `Geometry`, or an array [N, 3] or [N, 6] (positions, normals).
-        seed: of the draw on a mesh.
+        seed: of the draw on a mesh, and of points.
+        most: draw so many points of a larger cloud at random, in their order; all of them when None.
 
     Returns:
         [N, 6] float32 and a name for messages.
@@ -40,15 +44,16 @@ def oriented_cloud(shape: Shape, seed: int = 0) -> tuple[np.ndarray, str]:
         name = str(geometry.source)
     if geometry.is_mesh:
         return sample_mesh(geometry, MESH_POINTS, seed), name
-    distinct = len(np.unique(geometry.points, axis=0))
-    if distinct < MIN_POINTS:
-        raise ValueError(f"{name}: expected at least {MIN_POINTS} distinct points, got {distinct}")
-    normals = geometry.normals
+    _check_distinct(geometry.points, name)
+    points, normals = geometry.points, geometry.normals
+    if most is not None and len(points) > most:
+        rows = _drawn(len(points), most, seed)
+        points, normals = points[rows], normals[rows] if normals is not None else None
     if normals is None:
-        normals = estimate_normals(geometry.points)
+        normals = _normals(points, seed)
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = normals / np.where(lengths > 0, lengths, 1)
-    return np.concatenate([geometry.points, normals], 1, dtype=np.float32), name
+    return np.concatenate([points, normals], 1, dtype=np.float32), name
 
 
 def network_points(
@@ -76,6 +81,26 @@ def network_points(
     rows = rows[farthest_point_sample(positions, num_points)[0].numpy()]
     points = unit_sphere(cloud[rows])
     return (orient_normals(points) if orient else points), rows
+
+
+def _drawn(count: int, most: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def _normals(points: np.ndarray, seed: int) -> np.ndarray:
+    if len(points) <= MOST_POINTS:
+        return estimate_normals(points)
+    few = points[_drawn(len(points), MOST_POINTS, seed)]
+    return estimate_normals(few)[cKDTree(few).query(points, workers=-1)[1]]
+
+
+def _check_distinct(points: np.ndarray, name: str) -> None:
+    few = points[:: max(1, len(points) // 10_000)]
+    if len(few) < len(points) and len(np.unique(few, axis=0)) >= MIN_POINTS:
+        return
+    distinct = len(np.unique(points, axis=0))
+    if distinct < MIN_POINTS:
+        raise ValueError(f"{name}: expected at least {MIN_POINTS} distinct points, got {distinct}")
 
 
 def _from_array(array: np.ndarray) -> Geometry:
