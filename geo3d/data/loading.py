@@ -125,6 +125,8 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
+        # Its own: an iterator draws a number when it begins, before or after an epoch is seeded, as a training is new or resumed.
+        generator=torch.Generator().manual_seed(0),
     )
 
 

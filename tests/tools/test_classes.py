@@ -122,7 +122,7 @@ def test_hostile_yaml_is_refused_in_one_line(kind, tool, tmp_path, capsys):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     started = time.process_time()
     if tool == "export":
-        assert export.main(["dsvt", str(path), "--out", str(tmp_path / "out")]) == 2
+        assert export.main([str(path), "--out", str(tmp_path / "out")]) == 2
     else:
         assert {"train": train, "test": test}[tool].main([str(path), f"--out={tmp_path}"]) == 2
     assert time.process_time() - started < 20

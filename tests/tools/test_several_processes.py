@@ -142,7 +142,7 @@ from geo3d.tasks.base import Task
 from geo3d.tools import train
 
 def fail(self, batch, index):
-    fails = {"always": True, "once": os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"}[sys.argv[1]]
+    fails = {"always": True, "once": os.environ["TORCHELASTIC_RESTART_COUNT"] == "0", "never": False}[sys.argv[1]]
     if fails and self.current_epoch == 1 and self.global_rank == 1:
         raise RuntimeError("this process has had enough")
 
@@ -168,6 +168,13 @@ def test_a_process_that_fails_ends_the_run_and_a_restart_resumes(tmp_path, data)
     restarted = run(str(script), "once", *options, "--name=restarted", processes=2, data=data, launcher=("--max-restarts=1",))
     assert restarted.returncode == 0, restarted.stderr[-2000:]
     assert "this process has had enough" in restarted.stderr
+    assert run(str(script), "never", *options, "--name=whole", processes=2, data=data).returncode == 0
+    restarted_weights, whole = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        for name in ("restarted", "whole")
+    )
+    for name, tensor in whole.items():
+        torch.testing.assert_close(restarted_weights[name], tensor, rtol=0, atol=1e-6, msg=name)
     epochs = torch.load(tmp_path / "restarted" / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["epoch"]
     assert epochs == 1 and (tmp_path / "restarted" / "weights.safetensors").is_file()
     assert not (tmp_path / "restarted" / ".restarts").exists()
