@@ -21,9 +21,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from geo3d.tasks.base import Task
 from geo3d.tools.checkpoints import CheckpointFiles, set_aside
-from geo3d.tools.classes import limit_classes
 from geo3d.tools.compiling import announce_compilation
-from geo3d.zoo.classes import check_classes, refusal
+from geo3d.zoo.classes import check_classes, limit_classes, refusal
 from geo3d.zoo.configurations import config_path, data_arguments, data_module
 from geo3d.zoo.yaml_files import read_yaml
 
@@ -38,7 +37,7 @@ class Cli(LightningCLI):
         argv: arguments after the tool's name; the first may be the configuration.
         testing: write no logs and no checkpoints.
         trust_checkpoint: let a checkpoint that is resumed run the code it carries.
-        allow_classes: packages whose classes the configuration may name beside those of `geo3d.tools.classes.PACKAGES`.
+        allow_classes: packages whose classes the configuration may name beside those of `geo3d.zoo.classes.PACKAGES`.
     """
 
     def __init__(

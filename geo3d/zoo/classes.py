@@ -5,7 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from geo3d.zoo.yaml_files import check_yaml
+
 PACKAGES = ("geo3d", "torch", "lightning", "torchmetrics", "timm")
+
+
+def limit_classes(more: Iterable[str] = ()) -> None:
+    """Let the parsers of this process import from `PACKAGES` and `more` alone, and read no YAML beyond the limits of `check_yaml`.
+
+    Args:
+        more: packages, modules or classes by import path, beside those of earlier calls.
+
+    Raises:
+        ValueError: a name that is no import path.
+    """
+    for name in more:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"--allow-classes takes packages by name, such as my_package, got {name!r}")
+    import jsonargparse
+
+    jsonargparse.set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*PACKAGES, *more])
+    loader = jsonargparse.get_loader("yaml")
+    if getattr(loader, "is_bounded", False):
+        return
+
+    def bounded(text: str) -> Any:
+        check_yaml(text, "YAML")
+        return loader(text)
+
+    bounded.is_bounded = True  # type: ignore[attr-defined]
+    jsonargparse.set_loader("yaml", bounded)
 
 
 def check_classes(settings: Any, source: str, more: Iterable[str] = ()) -> None:

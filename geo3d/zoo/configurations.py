@@ -13,7 +13,7 @@ from torch import nn
 import geo3d.configs
 from geo3d.descriptions import DetectionLabels
 from geo3d.zoo.catalogue import names, network_tensors, weights_path
-from geo3d.zoo.classes import check_classes
+from geo3d.zoo.classes import check_classes, limit_classes
 from geo3d.zoo.weights import WeightsInfo, build, fill, load_network
 from geo3d.zoo.yaml_files import read_yaml
 
@@ -101,6 +101,7 @@ def data_module(content: Mapping[str, Any], options: Sequence[str] = ()) -> Any:
     from jsonargparse import ArgumentParser
     from lightning import LightningDataModule
 
+    limit_classes()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
