@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from geo3d.data.hands.scenes import letterbox, letterboxed
+from geo3d.descriptions import SceneInput
 from geo3d.models.rejshand import DetectedHands, HandDetector, HandMaps, decode_hands, fold_norms
 from geo3d.predict.base import Predictor
 from geo3d.predict.hand_runtime import onnx_runner, torch_runner
@@ -41,7 +42,7 @@ class HandFinder(Predictor[Image, tuple[HandBox, ...]]):
 
     def __init__(self, network: nn.Module, info: WeightsInfo):
         super().__init__(network, info)
-        self.side = int(info.preprocessing["image_size"])
+        self.side = self.described("preprocessing", SceneInput).image_size
         if isinstance(network, HandDetector):  # an exported one is folded
             fold_norms(network, torch.zeros(1, 3, self.side, self.side, device=self.device))
         self.run = torch_runner(self.network, self.device)

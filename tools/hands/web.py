@@ -70,7 +70,13 @@ class HandServer:
             from aiohttp import web
         except ImportError:
             raise ImportError("--web needs aiohttp, `pip install aiohttp`") from None
-        application = web.Application(middlewares=[web.middleware(self._checked)])
+
+        @web.middleware
+        async def checked(request: web.Request, handler: Callable[..., Any]) -> Any:
+            refusal = self.access.refusal(request.path_qs, request.headers)
+            return await handler(request) if refusal is None else web.Response(status=403, text=refusal + "\n")
+
+        application = web.Application(middlewares=[checked])
         application.router.add_get("/", self._page)
         application.router.add_get("/frames", self._frames)
         self._runner = web.AppRunner(application, access_log=None)
@@ -84,14 +90,6 @@ class HandServer:
         if self._runner is not None:
             await self._runner.cleanup()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    async def _checked(self, request: Any, handler: Callable[[Any], Any]) -> Any:
-        from aiohttp import web
-
-        refusal = self.access.refusal(request.path_qs, request.headers)
-        if refusal is not None:
-            return web.Response(status=403, text=refusal + "\n")
-        return await handler(request)
 
     async def _page(self, request: Any) -> Any:
         from aiohttp import web
