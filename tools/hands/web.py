@@ -21,7 +21,7 @@ MAX_PIXELS = 4096 * 4096
 QUALITY = 80
 PAGE = Path(__file__).with_name("page.html")
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' blob:",
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:",
     "Referrer-Policy": "no-referrer",
 }
 
