@@ -68,8 +68,8 @@ def detection(path: Path) -> None:
         boxes=guessed,
         scores=generator.uniform(0.5, 1, 5),
         names=sample.names[:5],
-        true_boxes=true,
-        true_names=sample.names,
+        gt_boxes=true,
+        gt_names=sample.names,
         images=[each.read() for each in sample.cameras],
         cameras=[each.camera for each in sample.cameras],
     )
@@ -81,8 +81,8 @@ def generated_street(path: Path) -> None:
     seen = np.flatnonzero(hits >= 10)
     scene = builders.detection_scene(
         frame.sweep.points,
-        true_boxes=frame.scene.boxes[seen],
-        true_names=[frame.scene.names[row] for row in seen],
+        gt_boxes=frame.scene.boxes[seen],
+        gt_names=[frame.scene.names[row] for row in seen],
         images=[frame.view.picture],
         cameras=[street_camera()],
     )

@@ -164,6 +164,16 @@ class HandInput:
 
 
 @dataclass(frozen=True)
+class ScanInput:
+    """num_points: drawn of a scan of one body, metres."""
+
+    num_points: int
+
+    def __post_init__(self) -> None:
+        check_count("num_points", self.num_points, MAX_POINTS)
+
+
+@dataclass(frozen=True)
 class SceneInput:
     """image_size: side of the square that pictures of whole scenes are scaled into, pixels."""
 
@@ -174,8 +184,9 @@ class SceneInput:
 
 
 Labels = ClassificationLabels | PartSegmentationLabels | DetectionLabels | ReconstructionLabels
-Input = CloudInput | SweepInput | ViewInput | HandInput | SceneInput
+Input = CloudInput | SweepInput | ViewInput | HandInput | ScanInput | SceneInput
 DESCRIPTIONS: dict[str, tuple[type[Labels] | None, type[Input] | None]] = {  # of labels and of the input, by task
+    "body_fitting": (None, ScanInput),
     "classification": (ClassificationLabels, CloudInput),
     "detection": (DetectionLabels, SweepInput),
     "hand_detection": (None, SceneInput),

@@ -245,6 +245,8 @@ NAMES = {
         "window_partition",
     ],
     "geo3d.predict": [
+        "BodyFit",
+        "BodyFitter",
         "ClassScores",
         "DetectionResult",
         "Detector",

@@ -169,8 +169,7 @@ class GeneratedHandScenes(GeneratedHands):
     def write(self, out: Path) -> None:
         from geo3d.data.synthetic.hands.generate import write_hands
 
-        folders = {"skins": self.skins, "backgrounds": self.backgrounds}
-        write_hands(out, self.size, self.seed, wide=True, workers=self.workers, **folders)
+        write_hands(out, self.size, self.seed, wide=True, workers=self.workers, skins=self.skins, backgrounds=self.backgrounds)
 
 
 @dataclass(frozen=True)

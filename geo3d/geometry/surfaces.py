@@ -49,7 +49,7 @@ class MeshSurface:
         nearest: the triangles at so many nearest vertices are looked at, which is exact unless a triangle is much larger than those beside it.
     """
 
-    def __init__(self, faces: np.ndarray, num_vertices: int, nearest: int = 4):
+    def __init__(self, faces: np.ndarray, num_vertices: int, nearest: int = 3):
         self.faces = torch.from_numpy(np.ascontiguousarray(faces, dtype=np.int64))
         self.nearest = min(nearest, num_vertices)
         corners = np.asarray(faces).ravel()

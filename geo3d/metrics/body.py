@@ -9,15 +9,15 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-def mean_distance_cm(predicted: Tensor, target: Tensor) -> Tensor:
+def mean_distance_cm(pred: Tensor, target: Tensor) -> Tensor:
     """Mean distance in centimetres of corresponding points [B, V, 3] in metres: [B]. V2V of vertices, MPJPE of joints.
 
     Raises:
         ValueError: shapes that differ.
     """
-    if predicted.shape != target.shape or predicted.shape[-1:] != (3,):
-        raise ValueError(f"mean_distance_cm: expected two [B, V, 3], got {list(predicted.shape)} and {list(target.shape)}")
-    return 100 * (predicted - target).norm(dim=-1).mean(-1)
+    if pred.shape != target.shape or pred.shape[-1:] != (3,):
+        raise ValueError(f"mean_distance_cm: expected two [B, V, 3], got {list(pred.shape)} and {list(target.shape)}")
+    return 100 * (pred - target).norm(dim=-1).mean(-1)
 
 
 def part_accuracy(scores: Tensor, labels: Tensor) -> Tensor:

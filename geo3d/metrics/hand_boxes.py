@@ -27,32 +27,32 @@ class HandBoxScores(Metric):
         self.add_state("found", [], dist_reduce_fx="cat")  # rows: score, hit (0, 1), side is right (0, 1)
         self.add_state("hands", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, boxes: Tensor, sides: Tensor, scores: Tensor, true_boxes: Tensor, true_sides: Tensor) -> None:
+    def update(self, boxes: Tensor, sides: Tensor, scores: Tensor, gt_boxes: Tensor, gt_sides: Tensor) -> None:
         """Take an image.
 
         Args:
             boxes: [K, 4] centre x, y, width and height.
             sides: [K] int64.
             scores: [K].
-            true_boxes: [N, 4] likewise.
-            true_sides: [N] int64, below 0 for hands that may be found or not: boxes that hit them do not count.
+            gt_boxes: [N, 4] likewise.
+            gt_sides: [N] int64, below 0 for hands that may be found or not: boxes that hit them do not count.
         """
-        counted = true_sides >= 0
+        counted = gt_sides >= 0
         self.hands += counted.sum()
-        free = torch.ones(len(true_boxes), dtype=torch.bool, device=true_boxes.device)
-        overlap = box_overlap(boxes, true_boxes)
+        free = torch.ones(len(gt_boxes), dtype=torch.bool, device=gt_boxes.device)
+        overlap = box_overlap(boxes, gt_boxes)
         rows = []
         for row in scores.argsort(descending=True, stable=True).tolist():
             candidates = overlap[row] * free
-            hit = int(candidates.argmax()) if len(true_boxes) else -1
+            hit = int(candidates.argmax()) if len(gt_boxes) else -1
             if hit < 0 or candidates[hit] < MIN_OVERLAP:
                 rows.append([scores[row], 0.0, 0.0])
                 continue
             free[hit] = False
             if counted[hit]:
-                rows.append([scores[row], 1.0, float(sides[row] == true_sides[hit])])
+                rows.append([scores[row], 1.0, float(sides[row] == gt_sides[hit])])
         if rows:
-            self.found.append(torch.tensor(rows, device=true_boxes.device))
+            self.found.append(torch.tensor(rows, device=gt_boxes.device))
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name."""

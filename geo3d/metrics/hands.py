@@ -17,12 +17,12 @@ from geo3d.geometry.alignment import similarity_aligned
 THRESHOLDS = torch.linspace(0, 0.05, 100, dtype=torch.float64)  # metres, of the curve of correct keypoints
 
 
-def distances(predicted: Tensor, target: Tensor, align: bool = False) -> Tensor:
+def distances(pred: Tensor, target: Tensor, align: bool = False) -> Tensor:
     """Distances [B, N] float64 in metres of corresponding points [B, N, 3], where `align` says so after the official alignment."""
-    predicted, target = predicted.double(), target.double()
+    pred, target = pred.double(), target.double()
     if align:
-        predicted = similarity_aligned(predicted, target, reflections=True)
-    return (predicted - target).norm(dim=-1)
+        pred = similarity_aligned(pred, target, reflections=True)
+    return (pred - target).norm(dim=-1)
 
 
 def correct_curve(errors: Tensor, thresholds: Tensor = THRESHOLDS) -> Tensor:
@@ -35,33 +35,33 @@ def area_under_curve(curve: Tensor, thresholds: Tensor = THRESHOLDS) -> float:
     return float(torch.trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0]))
 
 
-def f_score(predicted: Tensor, target: Tensor, threshold: float) -> tuple[float, float, float]:
+def f_score(pred: Tensor, target: Tensor, threshold: float) -> tuple[float, float, float]:
     """F-score of two point sets [N, 3] and [M, 3], and the shares it is the harmonic mean of.
 
     Args:
-        predicted, target: metres.
+        pred, target: metres.
         threshold: points nearer than so many metres to the other set count.
 
     Returns:
         F, the share of target points near a predicted one, the share of predicted points near a target one. F is 0 where both are 0.
     """
-    sets = [points.detach().cpu().double().numpy() for points in (predicted, target)]
-    found = float((cKDTree(sets[0]).query(sets[1])[0] < threshold).mean())
+    sets = [points.detach().cpu().double().numpy() for points in (pred, target)]
+    reached = float((cKDTree(sets[0]).query(sets[1])[0] < threshold).mean())
     right = float((cKDTree(sets[1]).query(sets[0])[0] < threshold).mean())
-    return (2 * found * right / (found + right) if found + right else 0.0), found, right
+    return (2 * reached * right / (reached + right) if reached + right else 0.0), reached, right
 
 
-def keypoint_auc_2d(predicted: Tensor, target: Tensor, scale: float = 30.0) -> Tensor:
+def keypoint_auc_2d(pred: Tensor, target: Tensor, scale: float = 30.0) -> Tensor:
     """Area under the curve of 2D keypoints as ReJSHand's own evaluator has it.
 
     Args:
-        predicted, target: [B, N, 2] pixels of the original image.
+        pred, target: [B, N, 2] pixels of the original image.
         scale: pixels that an error of 1 stands for.
 
     Returns:
         [B]: mean over the thresholds 0, 0.05, ..., 0.95 of the share of keypoints with a smaller error.
     """
-    errors = (predicted - target).double().norm(dim=-1) / scale
+    errors = (pred - target).double().norm(dim=-1) / scale
     thresholds = 0.05 * torch.arange(20, dtype=torch.float64, device=errors.device)
     return (errors[..., None] < thresholds).double().mean((1, 2))
 
@@ -99,8 +99,8 @@ class HandErrors(Metric):
         if self.f_thresholds_mm:
             aligned = similarity_aligned(vertices.double(), target_vertices.double(), reflections=True)
             each = [
-                [f_score(found, wanted, 1e-3 * limit)[0] for limit in self.f_thresholds_mm]
-                for found, wanted in zip(aligned, target_vertices, strict=True)
+                [f_score(pred, wanted, 1e-3 * limit)[0] for limit in self.f_thresholds_mm]
+                for pred, wanted in zip(aligned, target_vertices, strict=True)
             ]
             scores = torch.tensor(each, dtype=torch.float64, device=joints.device)
             self.scores.append(scores.reshape(-1, len(self.f_thresholds_mm)))
@@ -146,9 +146,9 @@ class RootErrors(Metric):
         super().__init__()
         self.add_state("parts", default=[], dist_reduce_fx="cat")
 
-    def update(self, found: Tensor, target: Tensor) -> None:
+    def update(self, pred: Tensor, target: Tensor) -> None:
         """Roots [B, 3] metres, as found and as they are."""
-        self.parts.append((found - target).double())
+        self.parts.append((pred - target).double())
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name; none without samples."""

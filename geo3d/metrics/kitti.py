@@ -41,15 +41,15 @@ COLUMNS: dict[str, Any] = {
 
 
 def kitti_average_precision(
-    truth: Sequence[KittiObjects],
-    found: Sequence[KittiObjects],
+    gt: Sequence[KittiObjects],
+    pred: Sequence[KittiObjects],
     min_overlap: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Average precision of each class, measure and difficulty.
 
     Args:
-        truth: labels of each frame, with DontCare regions.
-        found: predictions of each frame, with scores; their rectangles are those of the projected boxes.
+        gt: labels of each frame, with DontCare regions.
+        pred: predictions of each frame, with scores; their rectangles are those of the projected boxes.
         min_overlap: overlap that a match must exceed for each class to evaluate; None: the benchmark's, 0.7 for Car and 0.5 for
             Pedestrian and Cyclist.
 
@@ -61,11 +61,9 @@ def kitti_average_precision(
     Raises:
         ValueError: another number of frames, predictions without scores, or an unknown class.
     """
-    if len(truth) != len(found):
-        raise ValueError(
-            f"kitti_average_precision: truth and found must be of the same frames, got {len(truth)} and {len(found)}"
-        )
-    return _average_precision(_Table.of(truth), _Table.of(_scored(found)), MIN_OVERLAP if min_overlap is None else min_overlap)
+    if len(gt) != len(pred):
+        raise ValueError(f"kitti_average_precision: gt and pred must be of the same frames, got {len(gt)} and {len(pred)}")
+    return _average_precision(_Table.of(gt), _Table.of(_scored(pred)), MIN_OVERLAP if min_overlap is None else min_overlap)
 
 
 class KittiAveragePrecision(Metric):
@@ -76,36 +74,34 @@ class KittiAveragePrecision(Metric):
     """
 
     full_state_update = False
-    truth_rows: list[Tensor]
-    truth_counts: list[Tensor]
-    found_rows: list[Tensor]
-    found_counts: list[Tensor]
+    gt_rows: list[Tensor]
+    gt_counts: list[Tensor]
+    pred_rows: list[Tensor]
+    pred_counts: list[Tensor]
 
     def __init__(self, min_overlap: Mapping[str, float] | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.min_overlap = MIN_OVERLAP if min_overlap is None else dict(min_overlap)
-        for name in ("truth_rows", "truth_counts", "found_rows", "found_counts"):
+        for name in ("gt_rows", "gt_counts", "pred_rows", "pred_counts"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, truth: Sequence[KittiObjects], found: Sequence[KittiObjects]) -> None:
+    def update(self, gt: Sequence[KittiObjects], pred: Sequence[KittiObjects]) -> None:
         """Labels and predictions of the same frames.
 
         Raises:
             ValueError: another number of frames, or predictions without scores.
         """
-        if len(truth) != len(found):
-            raise ValueError(
-                f"KittiAveragePrecision: truth and found must be of the same frames, got {len(truth)} and {len(found)}"
-            )
-        for kind, table in (("truth", _Table.of(truth)), ("found", _Table.of(_scored(found)))):
+        if len(gt) != len(pred):
+            raise ValueError(f"KittiAveragePrecision: gt and pred must be of the same frames, got {len(gt)} and {len(pred)}")
+        for kind, table in (("gt", _Table.of(gt)), ("pred", _Table.of(_scored(pred)))):
             getattr(self, f"{kind}_rows").append(torch.from_numpy(table.rows).to(self.device))
             getattr(self, f"{kind}_counts").append(torch.from_numpy(table.counts).to(self.device))
 
     def compute(self) -> dict[str, float]:
         """As `kitti_average_precision`."""
         return _average_precision(
-            _Table(_joined(self.truth_rows), _joined(self.truth_counts)),
-            _Table(_joined(self.found_rows), _joined(self.found_counts)),
+            _Table(_joined(self.gt_rows), _joined(self.gt_counts)),
+            _Table(_joined(self.pred_rows), _joined(self.pred_counts)),
             self.min_overlap,
         )
 
@@ -151,20 +147,20 @@ class _Table:
         return self["name"] == NAMES.index(name.lower())
 
 
-def _average_precision(truth: _Table, found: _Table, min_overlap: Mapping[str, float]) -> dict[str, float]:
+def _average_precision(gt: _Table, pred: _Table, min_overlap: Mapping[str, float]) -> dict[str, float]:
     unknown = [name for name in min_overlap if name.lower() not in NAMES[:-1]]
     if unknown:
         raise ValueError(f"kitti_average_precision: classes must be KITTI's, got {unknown}")
-    overlaps = _overlaps(truth, found)
-    alike = _per_frame(truth, found, lambda d, g: (1 + np.cos(g[None, :, 3] - d[:, None, 3])) / 2)
-    in_region = _share_in_regions(truth, found)
+    overlaps = _overlaps(gt, pred)
+    alike = _per_frame(gt, pred, lambda d, g: (1 + np.cos(g[None, :, 3] - d[:, None, 3])) / 2)
+    in_region = _share_in_regions(gt, pred)
     results: dict[str, float] = {}
     for name, least in min_overlap.items():
         for measure in MEASURES:
             excused = in_region > least if measure == "image" else np.zeros(len(in_region), np.bool_)
             for difficulty, limits in zip(GRADES, DIFFICULTIES, strict=True):
-                truth_state, found_state = _states(truth, found, name, limits)
-                counted = (np.cumsum(found.counts), np.cumsum(truth.counts), found_state, found["scores"].copy(), truth_state)
+                gt_state, pred_state = _states(gt, pred, name, limits)
+                counted = (np.cumsum(pred.counts), np.cumsum(gt.counts), pred_state, pred["scores"].copy(), gt_state)
                 curves = _curves(overlaps[measure], alike, excused, counted, least)
                 for kind, curve in zip((measure, "aos"), curves[: 2 if measure == "image" else 1], strict=False):
                     results[f"{name}_{kind}_{difficulty}_R40"] = float(curve[1:].mean())
@@ -186,30 +182,30 @@ def _curves(
     return curves
 
 
-def _states(truth: _Table, found: _Table, name: str, limits: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _states(gt: _Table, pred: _Table, name: str, limits: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
     """States of objects [G] and of predictions [D], as `kitti_matching` describes them."""
     least_height, most_occluded, most_truncated = limits
-    hard = (truth.heights < least_height) | (truth["occlusion"] > most_occluded) | (truth["truncation"] > most_truncated)
-    truth_state = np.where(truth.is_a(name), hard.astype(np.int64), -1)
+    hard = (gt.heights < least_height) | (gt["occlusion"] > most_occluded) | (gt["truncation"] > most_truncated)
+    gt_state = np.where(gt.is_a(name), hard.astype(np.int64), -1)
     if name in NEIGHBORS:
-        truth_state[truth.is_a(NEIGHBORS[name])] = 1
-    found_state = np.where(found.is_a(name), 0, -1)
-    found_state[np.abs(found.heights) < least_height] = 1  # of any class, as in the benchmark
-    return truth_state, found_state
+        gt_state[gt.is_a(NEIGHBORS[name])] = 1
+    pred_state = np.where(pred.is_a(name), 0, -1)
+    pred_state[np.abs(pred.heights) < least_height] = 1  # of any class, as in the benchmark
+    return gt_state, pred_state
 
 
-def _overlaps(truth: _Table, found: _Table) -> dict[str, np.ndarray]:
+def _overlaps(gt: _Table, pred: _Table) -> dict[str, np.ndarray]:
     """Overlap of each prediction with each object of its frame by measure; see `kitti_matching` for the layout."""
     return {
-        "image": _per_frame(truth, found, lambda d, g: _rectangle_overlap(d[:, 4:8], g[:, 4:8])),
-        "bev": _per_frame(truth, found, lambda d, g: box_iou_rotated(_boxes(d), _boxes(g)).numpy()),
-        "3d": _per_frame(truth, found, lambda d, g: box_iou_3d(_boxes(d), _boxes(g)).numpy()),
+        "image": _per_frame(gt, pred, lambda d, g: _rectangle_overlap(d[:, 4:8], g[:, 4:8])),
+        "bev": _per_frame(gt, pred, lambda d, g: box_iou_rotated(_boxes(d), _boxes(g)).numpy()),
+        "3d": _per_frame(gt, pred, lambda d, g: box_iou_3d(_boxes(d), _boxes(g)).numpy()),
     }
 
 
-def _per_frame(truth: _Table, found: _Table, pairwise: Any) -> np.ndarray:
+def _per_frame(gt: _Table, pred: _Table, pairwise: Any) -> np.ndarray:
     """pairwise(predictions [D, 16], objects [G, 16]) -> [D, G] of every frame, flat and joined."""
-    pairs = zip(found.frames(), truth.frames(), strict=True)
+    pairs = zip(pred.frames(), gt.frames(), strict=True)
     return np.concatenate([np.zeros(0), *(pairwise(d, g).ravel() for d, g in pairs if len(d) and len(g))])
 
 
@@ -228,19 +224,19 @@ def _rectangle_overlap(a: np.ndarray, b: np.ndarray, of_first: bool = False) -> 
     return np.divide(shared, whole, out=np.zeros_like(shared), where=shared > 0)
 
 
-def _share_in_regions(truth: _Table, found: _Table) -> np.ndarray:
+def _share_in_regions(gt: _Table, pred: _Table) -> np.ndarray:
     """Largest share of each prediction's rectangle that one DontCare region of its frame covers: [D]."""
     region = NAMES.index("dontcare")
-    pairs = zip(found.frames(), truth.frames(), strict=True)
+    pairs = zip(pred.frames(), gt.frames(), strict=True)
     shares = [_rectangle_overlap(d[:, 4:8], g[g[:, 0] == region, 4:8], True).max(1, initial=0) for d, g in pairs]
     return np.concatenate([np.zeros(0), *shares])
 
 
-def _scored(found: Sequence[KittiObjects]) -> Sequence[KittiObjects]:
-    for frame, objects in enumerate(found):
+def _scored(pred: Sequence[KittiObjects]) -> Sequence[KittiObjects]:
+    for frame, objects in enumerate(pred):
         if len(objects.names) and objects.scores is None:
             raise ValueError(f"kitti_average_precision: predictions must have scores, those of frame {frame} have none")
-    return found
+    return pred
 
 
 def _joined(parts: Iterable[Tensor] | Tensor) -> np.ndarray:

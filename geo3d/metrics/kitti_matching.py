@@ -27,23 +27,23 @@ def recall_thresholds(scores: np.ndarray, num_objects: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _match(overlap, found_state, found_score, truth_state, least, threshold, by_score, match):
+def _match(overlap, pred_state, pred_score, gt_state, least, threshold, by_score, match):
     """Fill match [G] with the prediction of each object or -1, the objects choosing in their order.
 
     With `by_score` an object takes the surest prediction that overlaps enough, else the one that overlaps most among those that
     count, and if there is none the first of those that do not.
     """
-    taken = np.zeros(len(found_state), np.bool_)
-    for g in range(len(truth_state)):
+    taken = np.zeros(len(pred_state), np.bool_)
+    for g in range(len(gt_state)):
         match[g] = -1
-        if truth_state[g] == -1:
+        if gt_state[g] == -1:
             continue
         best, best_value, spare = -1, -np.inf, -1
-        for d in range(len(found_state)):
-            if found_state[d] == -1 or taken[d] or overlap[d, g] <= least or (not by_score and found_score[d] < threshold):
+        for d in range(len(pred_state)):
+            if pred_state[d] == -1 or taken[d] or overlap[d, g] <= least or (not by_score and pred_score[d] < threshold):
                 continue
-            if by_score or found_state[d] == 0:
-                value = found_score[d] if by_score else overlap[d, g]
+            if by_score or pred_state[d] == 0:
+                value = pred_score[d] if by_score else overlap[d, g]
                 if value > best_value:
                     best, best_value = d, value
             elif spare == -1:
@@ -57,45 +57,43 @@ def _match(overlap, found_state, found_score, truth_state, least, threshold, by_
 
 
 @njit(cache=True, nogil=True)
-def matched_scores(overlaps, found_ends, truth_ends, found_state, found_score, truth_state, least):
+def matched_scores(overlaps, pred_ends, gt_ends, pred_state, pred_score, gt_state, least):
     """Scores of the predictions that the objects that count are matched to, the surest first choice: [N]."""
-    scores = np.empty(len(truth_state))
+    scores = np.empty(len(gt_state))
     count = d0 = g0 = o0 = 0
-    for frame in range(len(found_ends)):
-        d1, g1 = found_ends[frame], truth_ends[frame]
+    for frame in range(len(pred_ends)):
+        d1, g1 = pred_ends[frame], gt_ends[frame]
         size = (d1 - d0) * (g1 - g0)
         overlap = overlaps[o0 : o0 + size].reshape(d1 - d0, g1 - g0)
         match = np.empty(g1 - g0, np.int64)
-        _match(overlap, found_state[d0:d1], found_score[d0:d1], truth_state[g0:g1], least, 0.0, True, match)
+        _match(overlap, pred_state[d0:d1], pred_score[d0:d1], gt_state[g0:g1], least, 0.0, True, match)
         for g in range(g1 - g0):
-            if match[g] != -1 and truth_state[g0 + g] == 0 and found_state[d0 + match[g]] == 0:
-                scores[count] = found_score[d0 + match[g]]
+            if match[g] != -1 and gt_state[g0 + g] == 0 and pred_state[d0 + match[g]] == 0:
+                scores[count] = pred_score[d0 + match[g]]
                 count += 1
         d0, g0, o0 = d1, g1, o0 + size
     return scores[:count]
 
 
 @njit(cache=True, nogil=True)
-def count_matches(
-    overlaps, found_ends, truth_ends, found_state, found_score, truth_state, excused, similarity, least, thresholds
-):
+def count_matches(overlaps, pred_ends, gt_ends, pred_state, pred_score, gt_state, excused, similarity, least, thresholds):
     """True positives, false positives and the summed similarity of the true ones at each threshold: [T, 3].
 
     `excused` [D]: predictions in regions where nothing is labelled, no false positives. `similarity` is laid out as `overlaps`.
     """
     totals = np.zeros((len(thresholds), 3))
     d0 = g0 = o0 = 0
-    for frame in range(len(found_ends)):
-        d1, g1 = found_ends[frame], truth_ends[frame]
+    for frame in range(len(pred_ends)):
+        d1, g1 = pred_ends[frame], gt_ends[frame]
         size = (d1 - d0) * (g1 - g0)
         overlap = overlaps[o0 : o0 + size].reshape(d1 - d0, g1 - g0)
         alike = similarity[o0 : o0 + size].reshape(d1 - d0, g1 - g0)
-        state, score = found_state[d0:d1], found_score[d0:d1]
+        state, score = pred_state[d0:d1], pred_score[d0:d1]
         match = np.empty(g1 - g0, np.int64)
         for t in range(len(thresholds)):
-            taken = _match(overlap, state, score, truth_state[g0:g1], least, thresholds[t], False, match)
+            taken = _match(overlap, state, score, gt_state[g0:g1], least, thresholds[t], False, match)
             for g in range(g1 - g0):
-                if match[g] != -1 and truth_state[g0 + g] == 0 and state[match[g]] == 0:
+                if match[g] != -1 and gt_state[g0 + g] == 0 and state[match[g]] == 0:
                     totals[t, 0] += 1
                     totals[t, 2] += alike[match[g], g]
             for d in range(d1 - d0):

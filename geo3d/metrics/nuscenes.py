@@ -52,44 +52,44 @@ class NuScenesDetectionScore(Metric):
 
     full_state_update = False
     frames: list[Tensor]
-    truth_rows: list[Tensor]
-    truth_counts: list[Tensor]
-    found_rows: list[Tensor]
-    found_counts: list[Tensor]
+    gt_rows: list[Tensor]
+    gt_counts: list[Tensor]
+    pred_rows: list[Tensor]
+    pred_counts: list[Tensor]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for name in ("frames", "truth_rows", "truth_counts", "found_rows", "found_counts"):
+        for name in ("frames", "gt_rows", "gt_counts", "pred_rows", "pred_counts"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, frame: int, truth: NuScenesObjects, found: NuScenesDetections) -> None:
+    def update(self, frame: int, gt: NuScenesObjects, pred: NuScenesDetections) -> None:
         """One key frame.
 
         Args:
             frame: its number, the same in every process.
-            truth: its annotations.
-            found: its detections.
+            gt: its annotations.
+            pred: its detections.
         """
-        racks = truth.boxes[truth.names == RACK]
-        known = np.isin(truth.names, CLASSES)
-        near = _in_reach(truth.boxes, truth.names, truth.position, racks)
-        true_columns = (truth.attributes, np.zeros(len(near)), near & (truth.num_points > 0), truth.boxes)
-        rows = _rows(truth.names, *true_columns)[known]
-        near = _in_reach(found.boxes, found.names, truth.position, racks)
-        found_rows = _rows(found.names, found.attributes, found.scores, near, found.boxes)
+        racks = gt.boxes[gt.names == RACK]
+        known = np.isin(gt.names, CLASSES)
+        near = _in_reach(gt.boxes, gt.names, gt.position, racks)
+        true_columns = (gt.attributes, np.zeros(len(near)), near & (gt.num_points > 0), gt.boxes)
+        rows = _rows(gt.names, *true_columns)[known]
+        near = _in_reach(pred.boxes, pred.names, gt.position, racks)
+        pred_rows = _rows(pred.names, pred.attributes, pred.scores, near, pred.boxes)
         self.frames.append(torch.tensor([frame], device=self.device))
-        for kind, table in (("truth", rows), ("found", found_rows)):
+        for kind, table in (("gt", rows), ("pred", pred_rows)):
             getattr(self, f"{kind}_rows").append(torch.from_numpy(table).to(self.device))
             getattr(self, f"{kind}_counts").append(torch.tensor([len(table)], device=self.device))
 
     def compute(self) -> dict[str, float]:
         """The score "NDS", "mAP", the mean errors "mATE" (m), "mASE" (1 - IoU of sizes), "mAOE" (radians), "mAVE" (m/s) and "mAAE"
         (share), and the average precision of each class by names such as "car_AP"."""
-        truth, found = self._table("truth"), self._table("found")
+        gt, pred = self._table("gt"), self._table("pred")
         precisions, errors = {}, {}
         for label, name in enumerate(CLASSES):
-            (true_frames, true), (found_frames, mine) = (_of_class(label, *table) for table in (truth, found))
-            curves = [_Curve(true, mine, true_frames, found_frames, name, distance) for distance in DISTANCES]
+            (true_frames, true), (pred_frames, mine) = (_of_class(label, *table) for table in (gt, pred))
+            curves = [_Curve(true, mine, true_frames, pred_frames, name, distance) for distance in DISTANCES]
             precisions[name] = float(np.mean([curve.average_precision() for curve in curves]))
             errors[name] = curves[DISTANCES.index(ERROR_DISTANCE)].mean_errors()
         means: dict[str, float] = {}
@@ -101,13 +101,13 @@ class NuScenesDetectionScore(Metric):
 
     def results(self, tokens: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Entries of every frame for the file of results (`write_results`), the frames named by `tokens`."""
-        owners, rows = self._table("found")
+        owners, rows = self._table("pred")
         names, attributes = np.array(CLASSES)[rows[:, CLASS].astype(int)], np.array(ATTRIBUTES)[rows[:, ATTRIBUTE].astype(int)]
         entries = {}
         for frame in np.unique(_joined(self.frames)):
             mine = slice(*np.searchsorted(owners, (frame, frame + 1)))
-            found = NuScenesDetections(rows[mine, BOX], names[mine], attributes[mine], rows[mine, SCORE])
-            entries[tokens[frame]] = result_entries(tokens[frame], found)
+            pred = NuScenesDetections(rows[mine, BOX], names[mine], attributes[mine], rows[mine, SCORE])
+            entries[tokens[frame]] = result_entries(tokens[frame], pred)
         return entries
 
     def _table(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -126,28 +126,28 @@ class _Curve:
 
     def __init__(
         self,
-        truth: np.ndarray,
-        found: np.ndarray,
-        truth_frames: np.ndarray,
-        found_frames: np.ndarray,
+        gt: np.ndarray,
+        pred: np.ndarray,
+        gt_frames: np.ndarray,
+        pred_frames: np.ndarray,
         name: str,
         distance: float,
     ) -> None:
-        order = np.argsort(found[:, SCORE], kind="stable")[::-1]
-        found, found_frames = found[order], found_frames[order]
-        starts, ends = (np.searchsorted(truth_frames, found_frames, side) for side in ("left", "right"))
-        match = _nearest_left(found[:, 4:6].copy(), truth[:, 4:6].copy(), starts, ends, distance)
+        order = np.argsort(pred[:, SCORE], kind="stable")[::-1]
+        pred, pred_frames = pred[order], pred_frames[order]
+        starts, ends = (np.searchsorted(gt_frames, pred_frames, side) for side in ("left", "right"))
+        match = _nearest_left(pred[:, 4:6].copy(), gt[:, 4:6].copy(), starts, ends, distance)
         is_right = match >= 0
         self.precision, self.score = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
         self.errors: dict[str, np.ndarray] = {}
         if not is_right.any():
             return
         right = is_right.cumsum()
-        recall = right / len(truth)
-        self.precision = np.interp(RECALLS, recall, right / np.arange(1, len(found) + 1), right=0)
-        self.score = np.interp(RECALLS, recall, found[:, SCORE], right=0)
-        scores = found[is_right, SCORE][::-1]
-        for error, values in _errors(found[is_right], truth[match[is_right]], name).items():
+        recall = right / len(gt)
+        self.precision = np.interp(RECALLS, recall, right / np.arange(1, len(pred) + 1), right=0)
+        self.score = np.interp(RECALLS, recall, pred[:, SCORE], right=0)
+        scores = pred[is_right, SCORE][::-1]
+        for error, values in _errors(pred[is_right], gt[match[is_right]], name).items():
             self.errors[error] = np.interp(self.score[::-1], scores, _running_mean(values)[::-1])[::-1]
 
     def average_precision(self) -> float:
@@ -162,16 +162,16 @@ class _Curve:
 
 
 @njit(cache=True, nogil=True)
-def _nearest_left(found, truth, starts, ends, distance):
+def _nearest_left(pred, gt, starts, ends, distance):
     """The object [N] that each detection takes in its turn, -1 for none: found [N, 2], truth [G, 2], of which rows starts..ends are in
     the detection's frame."""
-    match = np.full(len(found), -1, np.int64)
-    taken = np.zeros(len(truth), np.bool_)
-    for d in range(len(found)):
+    match = np.full(len(pred), -1, np.int64)
+    taken = np.zeros(len(gt), np.bool_)
+    for d in range(len(pred)):
         best, least = -1, np.inf
         for g in range(starts[d], ends[d]):
             if not taken[g]:
-                away = np.sqrt((found[d, 0] - truth[g, 0]) ** 2 + (found[d, 1] - truth[g, 1]) ** 2)
+                away = np.sqrt((pred[d, 0] - gt[g, 0]) ** 2 + (pred[d, 1] - gt[g, 1]) ** 2)
                 if away < least:
                     best, least = g, away
         if least < distance:
@@ -180,9 +180,9 @@ def _nearest_left(found, truth, starts, ends, distance):
     return match
 
 
-def _errors(found: np.ndarray, truth: np.ndarray, name: str) -> dict[str, np.ndarray]:
+def _errors(pred: np.ndarray, gt: np.ndarray, name: str) -> dict[str, np.ndarray]:
     """Errors [N] of matches, NaN where the annotation does not tell."""
-    a, b = found[:, BOX], truth[:, BOX]
+    a, b = pred[:, BOX], gt[:, BOX]
     shared = np.minimum(a[:, 3:6], b[:, 3:6]).prod(1)
     period = np.pi if name == "barrier" else 2 * np.pi  # front and back of a barrier are alike
     turn = np.abs(wrap_angle((a[:, 6] - b[:, 6]) * (2 * np.pi / period))) * period / (2 * np.pi)
@@ -191,7 +191,7 @@ def _errors(found: np.ndarray, truth: np.ndarray, name: str) -> dict[str, np.nda
         "mASE": 1 - shared / (a[:, 3:6].prod(1) + b[:, 3:6].prod(1) - shared),
         "mAOE": turn,
         "mAVE": np.hypot(*(a[:, 7:9] - b[:, 7:9]).T),
-        "mAAE": np.where(truth[:, ATTRIBUTE] == 0, np.nan, found[:, ATTRIBUTE] != truth[:, ATTRIBUTE]),
+        "mAAE": np.where(gt[:, ATTRIBUTE] == 0, np.nan, pred[:, ATTRIBUTE] != gt[:, ATTRIBUTE]),
     }
 
 

@@ -86,18 +86,18 @@ def attribute_by_speed(name: str, speed: float) -> str:
     return ATTRIBUTES_BY_SPEED.get(name, ("", ""))[0 if speed > MOVING else 1]
 
 
-def result_entries(token: str, found: NuScenesDetections) -> list[dict[str, Any]]:
+def result_entries(token: str, pred: NuScenesDetections) -> list[dict[str, Any]]:
     """Entries of a key frame in the file of results: size is width, length, height, rotation a quaternion with its real part first."""
-    half = found.boxes[:, 6:7] / 2
+    half = pred.boxes[:, 6:7] / 2
     turns = np.concatenate((np.cos(half), 0 * half, 0 * half, np.sin(half)), 1)
     columns = (
-        found.boxes[:, :3],
-        found.boxes[:, [4, 3, 5]],
+        pred.boxes[:, :3],
+        pred.boxes[:, [4, 3, 5]],
         turns,
-        found.boxes[:, 7:9],
-        found.names,
-        found.scores,
-        found.attributes,
+        pred.boxes[:, 7:9],
+        pred.names,
+        pred.scores,
+        pred.attributes,
     )
     names = ("translation", "size", "rotation", "velocity", "detection_name", "detection_score", "attribute_name")
     rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -10,11 +10,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-def shape_iou(predicted: Tensor, parts: Tensor, category_parts: range) -> Tensor:
+def shape_iou(pred: Tensor, parts: Tensor, category_parts: range) -> Tensor:
     """Mean IoU over the parts of a shape's category; a part neither present nor predicted counts as 1.
 
     Args:
-        predicted: [N] predicted part of each point.
+        pred: [N] predicted part of each point.
         parts: [N] true part of each point.
         category_parts: the parts of the category.
 
@@ -22,7 +22,7 @@ def shape_iou(predicted: Tensor, parts: Tensor, category_parts: range) -> Tensor
         Scalar in [0, 1].
     """
     labels = torch.arange(category_parts.start, category_parts.stop, device=parts.device)[:, None]
-    is_predicted, is_part = predicted[None] == labels, parts[None] == labels
+    is_predicted, is_part = pred[None] == labels, parts[None] == labels
     union = (is_predicted | is_part).sum(1)
     intersection = (is_predicted & is_part).sum(1)
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0).mean()
@@ -60,10 +60,10 @@ class PartIoU(Metric):
     def update(self, scores: Tensor, parts: Tensor, categories: Tensor) -> None:
         """scores [B, N, num_parts], parts [B, N], categories [B]."""
         for score, true, category in zip(scores, parts, categories.tolist(), strict=True):
-            predicted = restricted_argmax(score, self.part_ranges[category])
-            self.iou_sum[category] += shape_iou(predicted, true, self.part_ranges[category])
+            pred = restricted_argmax(score, self.part_ranges[category])
+            self.iou_sum[category] += shape_iou(pred, true, self.part_ranges[category])
             self.shapes[category] += 1
-            self.correct += (predicted == true).sum()
+            self.correct += (pred == true).sum()
             self.points += len(true)
 
     def compute(self) -> dict[str, Tensor]:

@@ -7,15 +7,13 @@ import numpy as np
 OUTSIDE = 1e-6  # the published surfaces are at 0, which is where this is but for a millionth of a voxel, and 0 is no crossing
 
 
-def surface_f_score(
-    predicted: np.ndarray, true: np.ndarray, distance: float = 0.01, points: int = 8192, seed: int = 0
-) -> float:
+def surface_f_score(pred: np.ndarray, gt: np.ndarray, distance: float = 0.01, points: int = 8192, seed: int = 0) -> float:
     """Harmonic mean of precision and recall of points on the surfaces of two grids.
 
     Points are drawn at random, so the score of a sample differs by up to 0.006 (standard deviation) from seed to seed.
 
     Args:
-        predicted, true: [D, H, W] bool, indexed z, y, x.
+        pred, gt: [D, H, W] bool, indexed z, y, x.
         distance: a point is right within this distance of a point of the other surface; the side of the padded grid has length 1.
         points: drawn on each surface.
         seed: of the draws.
@@ -29,12 +27,12 @@ def surface_f_score(
     """
     from scipy.spatial import cKDTree
 
-    if predicted.ndim != 3 or predicted.shape != true.shape:
-        raise ValueError(f"surface_f_score: grids must be [D, H, W] alike, got {list(predicted.shape)} and {list(true.shape)}")
-    if not predicted.any() or not true.any():
-        return float(predicted.any() == true.any())
+    if pred.ndim != 3 or pred.shape != gt.shape:
+        raise ValueError(f"surface_f_score: grids must be [D, H, W] alike, got {list(pred.shape)} and {list(gt.shape)}")
+    if not pred.any() or not gt.any():
+        return float(pred.any() == gt.any())
     rng = np.random.default_rng(seed)
-    clouds = [points_on(*voxel_surface(grid), points, rng) for grid in (predicted, true)]
+    clouds = [points_on(*voxel_surface(grid), points, rng) for grid in (pred, gt)]
     trees = [cKDTree(cloud) for cloud in clouds]
     precision = float((trees[1].query(clouds[0])[0] < distance).mean())
     recall = float((trees[0].query(clouds[1])[0] < distance).mean())

@@ -74,7 +74,7 @@ class WaymoAveragePrecision(Metric):
         self.add_state("objects", torch.zeros(classes, len(LEVELS), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
-        self, boxes: Tensor, labels: Tensor, levels: Tensor, found_boxes: Tensor, found_labels: Tensor, scores: Tensor
+        self, boxes: Tensor, labels: Tensor, levels: Tensor, pred_boxes: Tensor, pred_labels: Tensor, scores: Tensor
     ) -> None:
         """Objects and predictions of one frame, either of which may be none.
 
@@ -89,13 +89,13 @@ class WaymoAveragePrecision(Metric):
         Raises:
             ValueError: lengths that do not fit.
         """
-        if not len(boxes) == len(labels) == len(levels) or not len(found_boxes) == len(found_labels) == len(scores):
-            lengths = [len(each) for each in (boxes, labels, levels, found_boxes, found_labels, scores)]
+        if not len(boxes) == len(labels) == len(levels) or not len(pred_boxes) == len(pred_labels) == len(scores):
+            lengths = [len(each) for each in (boxes, labels, levels, pred_boxes, pred_labels, scores)]
             raise ValueError(f"WaymoAveragePrecision: lengths must be G, G, G, D, D, D, got {lengths}")
         for label, least in enumerate(self.min_overlap.values()):
-            mine, found = (labels == label) & (levels > 0), found_labels == label
+            mine, pred = (labels == label) & (levels > 0), pred_labels == label
             level = levels[mine].cpu().numpy()
-            counts = _count(boxes[mine], level, found_boxes[found], scores[found].float().cpu().numpy(), least)
+            counts = _count(boxes[mine], level, pred_boxes[pred], scores[pred].float().cpu().numpy(), least)
             self.counts[label] += torch.from_numpy(counts).to(self.counts)
             self.objects[label] += torch.tensor([int((level <= each).sum()) for each in LEVELS], device=self.objects.device)
 
@@ -134,28 +134,28 @@ def area_under_curve(precision: np.ndarray, recall: np.ndarray) -> float:
     return float((width * highest + (width - steps * LONGEST_STEP) * (nearer - highest) / 2).sum())
 
 
-def _count(boxes: Tensor, levels: np.ndarray, found: Tensor, scores: np.ndarray, least: float) -> np.ndarray:
+def _count(boxes: Tensor, levels: np.ndarray, pred: Tensor, scores: np.ndarray, least: float) -> np.ndarray:
     """[101, 4] as `WaymoAveragePrecision.counts`, of one frame and class."""
     ends = np.searchsorted(CUTOFFS, scores, side="right")  # a prediction is there at the cut-offs before
     counts = np.zeros((len(CUTOFFS) + 1, 4))  # changes from one cut-off to the next, summed up in the end
-    counts[0, 0] = len(found)
+    counts[0, 0] = len(pred)
     np.add.at(counts[:, 0], ends, -1)
-    overlap = _overlaps(found, boxes)
+    overlap = _overlaps(pred, boxes)
     rows = _matches(np.where(overlap >= least, overlap, 0), ends)
     if len(rows):
         d, g, first, end = rows.T
-        error = wrap_angle(found[:, 6].double().cpu().numpy()[d] - boxes[:, 6].double().cpu().numpy()[g])
+        error = wrap_angle(pred[:, 6].double().cpu().numpy()[d] - boxes[:, 6].double().cpu().numpy()[g])
         values = np.stack((np.ones(len(d)), 1 - np.abs(error) / np.pi, levels[g] == 1), 1)
         np.add.at(counts[:, 1:], first, values)
         np.add.at(counts[:, 1:], end, -values)
     return counts.cumsum(0)[:-1]
 
 
-def _overlaps(found: Tensor, boxes: Tensor) -> np.ndarray:
+def _overlaps(pred: Tensor, boxes: Tensor) -> np.ndarray:
     """IoU in space [D, G]."""
-    found, boxes = found[:, :7].double(), boxes[:, :7].double()
-    solid = [(each[:, 3:6] > MIN_SIDE).all(1) for each in (found, boxes)]
-    return (box_iou_3d(found, boxes) * (solid[0][:, None] & solid[1])).cpu().numpy()
+    pred, boxes = pred[:, :7].double(), boxes[:, :7].double()
+    solid = [(each[:, 3:6] > MIN_SIDE).all(1) for each in (pred, boxes)]
+    return (box_iou_3d(pred, boxes) * (solid[0][:, None] & solid[1])).cpu().numpy()
 
 
 def _matches(overlap: np.ndarray, ends: np.ndarray) -> np.ndarray:

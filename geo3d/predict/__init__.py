@@ -1,6 +1,7 @@
 """Trained networks on the user's own files: `load` gives the predictor of any weights."""
 
 from geo3d.predict.base import Predictor
+from geo3d.predict.bodies import BodyFit, BodyFitter
 from geo3d.predict.hand_finder import HandBox, HandFinder
 from geo3d.predict.hands import FoundHand, FoundHands, HandPredictor
 from geo3d.predict.loading import load
@@ -10,6 +11,8 @@ from geo3d.predict.sweeps import DetectionResult, Detector
 from geo3d.predict.tracking import HandTracker, OneEuroFilter, TrackedFrame, TrackedHand
 
 __all__ = [
+    "BodyFit",
+    "BodyFitter",
     "ClassScores",
     "DetectionResult",
     "Detector",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from geo3d.predict.base import Predictor
+from geo3d.predict.bodies import BodyFitter
 from geo3d.predict.hand_finder import HandFinder
 from geo3d.predict.hands import HandPredictor
 from geo3d.predict.shapes import PartLabeler, ShapeClassifier
@@ -17,6 +18,7 @@ from geo3d.zoo.catalogue import names, weights_path
 from geo3d.zoo.weights import WeightsInfo, load_network, read_info
 
 PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights name it
+    "body_fitting": BodyFitter,
     "classification": ShapeClassifier,
     "detection": Detector,
     "hand_detection": HandFinder,

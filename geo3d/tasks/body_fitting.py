@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.body.kinematics import global_to_local, local_to_global
-from geo3d.body.markers import marker_vertices
 from geo3d.body.models import load_body_model
 from geo3d.body.parts import PARTS
 from geo3d.data.bodies.samples import BodyBatch
 from geo3d.geometry.rotations import axis_angle_to_matrix
 from geo3d.metrics.body import BodyErrors
 from geo3d.models.arteq import ArtEq, ArtEqLoss, BodyEstimate, BodyModelLoss, BodyTargets
+from geo3d.models.arteq.markers import marker_vertices
 from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.schedules import Schedule
 
@@ -74,7 +74,7 @@ class BodyFitting(Task):
         body = load_body_model(data.body).requires_grad_(False).to(self.device)
         self._body = (body,)
         faces = torch.from_numpy(body.faces.astype("int64"))
-        self._mesh_loss = (BodyModelLoss(faces, marker_vertices(body).cpu(), *self.mesh_weights).to(self.device),)
+        self._mesh_loss = (BodyModelLoss(faces, marker_vertices(body.v_template).cpu(), *self.mesh_weights).to(self.device),)
         self.errors = BodyErrors(data.groups("test" if stage == "test" else "val")).to(self.device)
 
     def outputs(self, batch: BodyBatch) -> BodyEstimate:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from geo3d.body.markers import SMPL_MARKERS, marker_vertices
 from geo3d.body.models import load_body_model
 from geo3d.data import Amass, GeneratedBodies
 from geo3d.data.bodies.amass import AmassPoses, SampledBodies, read_amass, turned
 from geo3d.data.bodies.scans import ArchivedBodies, ScannedBodies
 from geo3d.data.synthetic.bodies.generate import write_bodies
 from geo3d.metrics.body import BodyErrors
+from geo3d.models.arteq.markers import SMPL_MARKERS, marker_vertices
 from geo3d.tools.test import main as test_main
 from geo3d.tools.train import main as train_main
 
@@ -174,6 +174,6 @@ def test_what_is_no_file_of_amass(tmp_path):
 
 def test_markers():
     body = load_body_model()
-    markers = marker_vertices(body)
+    markers = marker_vertices(body.v_template)
     assert len(markers) == len(SMPL_MARKERS) == 67 and len(markers.unique()) == 67
     assert GeneratedBodies(size=5, frames=2).folder_name().endswith("-5-0-2")

@@ -33,7 +33,7 @@ def texts(scene) -> list[str]:
 
 def test_predicted_and_true_boxes_differ_in_color():
     scene = builders.detection_scene(
-        ground(), boxes=torch.from_numpy(BOX), scores=[0.5], names=["Car"], true_boxes=BOX, true_names=["Car"]
+        ground(), boxes=torch.from_numpy(BOX), scores=[0.5], names=["Car"], gt_boxes=BOX, gt_names=["Car"]
     )
     assert scene.legend == {"predicted": PREDICTED, "true": TRUE} and texts(scene) == ["Car 0.50"]
     for name, color in (("predicted boxes", PREDICTED), ("true boxes", TRUE)):
@@ -43,7 +43,7 @@ def test_predicted_and_true_boxes_differ_in_color():
 
 def test_boxes_of_one_kind_are_colored_by_class():
     boxes = np.concatenate([BOX, BOX + [5, 0, 0, 0, 0, 0, 0], BOX - [5, 0, 0, 0, 0, 0, 0]])
-    scene = builders.detection_scene(ground(), true_boxes=boxes, true_names=["b", "a", "b"])
+    scene = builders.detection_scene(ground(), gt_boxes=boxes, gt_names=["b", "a", "b"])
     [lines] = parts_of([scene.layers["true boxes"]], Lines)
     assert list(scene.legend) == ["a", "b"] and tuple(lines.colors[0]) == scene.legend["b"] != scene.legend["a"]
 
@@ -60,7 +60,7 @@ def test_a_class_keeps_its_color_whichever_others_are_there():
 
 
 def test_scenes_in_which_nothing_was_found():
-    scene = builders.detection_scene(ground(), boxes=np.zeros((0, 7)), names=[], scores=[], true_boxes=BOX)
+    scene = builders.detection_scene(ground(), boxes=np.zeros((0, 7)), names=[], scores=[], gt_boxes=BOX)
     assert texts(scene) == [] and "predicted boxes" in scene.layers
     assert builders.detection_scene(np.zeros((0, 4)), boxes=BOX).layers.keys() == {"predicted boxes"}
 
@@ -198,8 +198,8 @@ def test_reconstruction_input_that_does_not_fit():
         builders.reconstruction_scene([], grid, np.zeros((3, 3, 3)))
     with pytest.raises(ValueError, match="order must be"):
         builders.reconstruction_scene([], grid, order="xzy")
-    with pytest.raises(ValueError, match=r"true must be a grid \[D, H, W\]"):
-        builders.reconstruction_scene([], true=np.zeros(3))
+    with pytest.raises(ValueError, match=r"gt must be a grid \[D, H, W\]"):
+        builders.reconstruction_scene([], gt=np.zeros(3))
 
 
 IMAGE = np.full((80, 100, 3), 255, np.uint8)

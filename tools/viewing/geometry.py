@@ -62,7 +62,7 @@ def voxel_files(paths: Sequence[Path], names: Sequence[str], options: Options) -
     """Files of voxels."""
 
     def make(index: int) -> Sample:
-        scene = reconstruction_scene([], true=read_binvox(paths[index]).voxels, surface=False, title=names[index])
+        scene = reconstruction_scene([], gt=read_binvox(paths[index]).voxels, surface=False, title=names[index])
         return Sample(scene, (VIEW,))
 
     return Samples("voxels", tuple(names), make)

@@ -27,6 +27,6 @@ def open_r2n2(root: Path, options: Options) -> Samples | None:
             for image in views:
                 scene.add_image(image)
             return Sample(scene)
-        return Sample(reconstruction_scene(views, true=models[index].read_voxels(), title=names[index]), (VIEW,))
+        return Sample(reconstruction_scene(views, gt=models[index].read_voxels(), title=names[index]), (VIEW,))
 
     return Samples("R2N2 models", names, make)

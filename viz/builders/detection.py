@@ -1,6 +1,6 @@
 """3D object detection: a sweep with predicted and true boxes, the images beside it, and a sheet with a bird's-eye view.
 
-scene = detection_scene(points, intensity=intensity, boxes=boxes, scores=scores, names=names, true_boxes=true_boxes)
+scene = detection_scene(points, intensity=intensity, boxes=boxes, scores=scores, names=names, gt_boxes=gt_boxes)
 detection_sheet(points, "street.png", boxes=boxes, names=names)
 """
 
@@ -35,8 +35,8 @@ def detection_scene(
     boxes: Any = None,
     scores: Any = None,
     names: Sequence[str] | None = None,
-    true_boxes: Any = None,
-    true_names: Sequence[str] | None = None,
+    gt_boxes: Any = None,
+    gt_names: Sequence[str] | None = None,
     images: Sequence[Any] = (),
     cameras: Sequence[Camera] = (),
     captions: Sequence[str] | None = None,
@@ -50,8 +50,8 @@ def detection_scene(
         boxes: [K, 7 or more] predicted boxes; see `geo3d.geometry.boxes`. K may be 0.
         scores: [K].
         names: K class names.
-        true_boxes: [J, 7 or more] annotated boxes. J may be 0.
-        true_names: J class names.
+        gt_boxes: [J, 7 or more] annotated boxes. J may be 0.
+        gt_names: J class names.
         images: [H, W, 3] uint8 each; the boxes are drawn into those that have a camera.
         cameras: one for each image, or none.
         captions: a line for each image.
@@ -66,12 +66,12 @@ def detection_scene(
         raise ValueError(f"points must be [N, 3 or more], got {list(array.shape)}")
     if len(array):
         scene.add_points(array[:, :3], colors=_brightness(array[:, 2] if intensity is None else intensity), name="points")
-    both = boxes is not None and true_boxes is not None
+    both = boxes is not None and gt_boxes is not None
     overlay: list[Handle] = []
-    if true_boxes is not None:
-        looks = {"colors": TRUE, "hidden": 0.3} if both else _class_looks(scene, true_names, len(true_boxes), TRUE)
-        texts = None if both else _texts(true_names, None, len(true_boxes))  # written once, at the predicted box
-        overlay.append(scene.add_boxes(true_boxes, texts=texts, name="true boxes", **looks))
+    if gt_boxes is not None:
+        looks = {"colors": TRUE, "hidden": 0.3} if both else _class_looks(scene, gt_names, len(gt_boxes), TRUE)
+        texts = None if both else _texts(gt_names, None, len(gt_boxes))  # written once, at the predicted box
+        overlay.append(scene.add_boxes(gt_boxes, texts=texts, name="true boxes", **looks))
     if boxes is not None:
         looks = {"colors": PREDICTED} if both else _class_looks(scene, names, len(boxes), PREDICTED)
         overlay.append(scene.add_boxes(boxes, texts=_texts(names, scores, len(boxes)), name="predicted boxes", **looks))
@@ -123,7 +123,7 @@ def detection_sheet(points: Any, path: str | Path, *, size: tuple[int, int] = (1
         RuntimeError: Open3D cannot draw here; the message says what is missing.
     """
     path = pictures.check_picture_path(path)
-    views = detection_views(points, content.get("boxes"), content.get("true_boxes"))
+    views = detection_views(points, content.get("boxes"), content.get("gt_boxes"))
     return detection_scene(points, **content).save(path, size=size, views=[views["bird"], views["driver"]])
 
 

@@ -25,8 +25,8 @@ VIEW = View(25, 20, fov_deg=20)
 
 def reconstruction_scene(
     images: Sequence[Any] = (),
-    predicted: Any = None,
-    true: Any = None,
+    pred: Any = None,
+    gt: Any = None,
     *,
     threshold: float = 0.5,
     order: str = "zyx",
@@ -37,8 +37,8 @@ def reconstruction_scene(
 
     Args:
         images: the input views, [H, W, 3 or 4] each.
-        predicted: [D, H, W] probabilities or bool.
-        true: [D, H, W] bool or numbers.
+        pred: [D, H, W] probabilities or bool.
+        gt: [D, H, W] bool or numbers.
         threshold: a voxel is full where a grid of numbers is larger.
         order: the axes of the grids, "zyx" or "xyz".
         surface: whether to add the surface on which the prediction (or, without one, the truth) equals the threshold.
@@ -47,19 +47,19 @@ def reconstruction_scene(
     Raises:
         ValueError: no grid, grids of different shapes, or an unknown order.
     """
-    grids = {name: _zyx(grid, order, name) for name, grid in (("predicted", predicted), ("true", true)) if grid is not None}
+    grids = {name: _zyx(grid, order, name) for name, grid in (("pred", pred), ("gt", gt)) if grid is not None}
     if not grids:
         raise ValueError("reconstruction_scene: expected predicted or true voxels, got none")
     if len({grid.shape for grid in grids.values()}) > 1:
         shapes = " and ".join(str(list(grid.shape)) for grid in grids.values())
-        raise ValueError(f"reconstruction_scene: predicted and true must have one shape, got {shapes}")
+        raise ValueError(f"reconstruction_scene: pred and gt must have one shape, got {shapes}")
     full = {name: grid if grid.dtype == bool else grid > threshold for name, grid in grids.items()}
     scene = Scene(up="y", title=_iou_line(full) if title is None else title)
     side, places = max(next(iter(grids.values())).shape), _Places()
-    if "predicted" in full:
+    if "pred" in full:
         _add_predicted(scene, full, side, places)
-    if "true" in full:
-        scene.add_voxels(full["true"], size=1 / side, origin=places.next(), colors=TRUE, name="true")
+    if "gt" in full:
+        scene.add_voxels(full["gt"], size=1 / side, origin=places.next(), colors=TRUE, name="true")
         scene.add_legend(["true"], [TRUE])
     if surface:
         _add_surface(scene, next(iter(grids.values())), threshold, side, places)
@@ -70,8 +70,8 @@ def reconstruction_scene(
 
 def reconstruction_sheet(
     images: Sequence[Any],
-    predicted: Any,
-    true: Any,
+    pred: Any,
+    gt: Any,
     path: str | Path,
     *,
     size: tuple[int, int] = (1400, 700),
@@ -81,7 +81,7 @@ def reconstruction_sheet(
     """Writes the input views, and voxels and surface side by side, as one picture.
 
     Args:
-        images, predicted, true: as in `reconstruction_scene`.
+        images, pred, gt: as in `reconstruction_scene`.
         path: .png, .jpg or .webp.
         size: (width, height) of the picture in pixels.
         view: as in `Scene.render`.
@@ -93,7 +93,7 @@ def reconstruction_sheet(
         RuntimeError: Open3D cannot draw here; the message says what is missing.
     """
     path = pictures.check_picture_path(path)
-    return reconstruction_scene(images, predicted, true, **looks).save(path, size=size, view=view)
+    return reconstruction_scene(images, pred, gt, **looks).save(path, size=size, view=view)
 
 
 def voxel_surface(voxels: Any, threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -153,20 +153,20 @@ def _zyx(grid: Any, order: str, name: str) -> np.ndarray:
 def _iou_line(full: dict[str, np.ndarray]) -> str | None:
     if len(full) < 2:
         return None
-    union = (full["predicted"] | full["true"]).sum()
-    return f"IoU {(full['predicted'] & full['true']).sum() / max(union, 1):.3f}"
+    union = (full["pred"] | full["gt"]).sum()
+    return f"IoU {(full['pred'] & full['gt']).sum() / max(union, 1):.3f}"
 
 
 def _add_predicted(scene: Scene, full: dict[str, np.ndarray], side: int, places: _Places) -> None:
     """The predicted voxels; those that are not true in another colour."""
-    origin, predicted = places.next(), full["predicted"]
-    if "true" not in full:
-        scene.add_voxels(predicted, size=1 / side, origin=origin, colors=RIGHT, name="predicted")
+    origin, pred = places.next(), full["pred"]
+    if "gt" not in full:
+        scene.add_voxels(pred, size=1 / side, origin=origin, colors=RIGHT, name="predicted")
         scene.add_legend(["predicted"], [RIGHT])
         return
-    wrong = ~full["true"][predicted]
+    wrong = ~full["gt"][pred]
     colors = np.where(wrong[:, None], np.array(EXTRA, np.uint8), np.array(RIGHT, np.uint8))
-    scene.add_voxels(predicted, size=1 / side, origin=origin, colors=colors, name="predicted")
+    scene.add_voxels(pred, size=1 / side, origin=origin, colors=colors, name="predicted")
     scene.add_legend(["predicted and true", "predicted alone"], [RIGHT, EXTRA])
 
 

@@ -15,6 +15,7 @@ from geo3d.data.bodies.scans import ArchivedBodies, ScannedBodies
 from geo3d.data.generated import GeneratedBodies, resolve_root
 from geo3d.data.loading import EpochSampler, current_epoch, make_loader
 from geo3d.data.synthetic.bodies.scans import ScanSettings
+from geo3d.descriptions import ScanInput
 
 
 class Amass(lightning.LightningDataModule):
@@ -89,6 +90,10 @@ class Amass(lightning.LightningDataModule):
         if split == "test" and self.archives:
             return tuple(Path(folder).name for folder in self.archives)
         return ScannedBodies.groups if (self._root() / "scans" / split).is_dir() else ("all",)
+
+    def preprocessing(self) -> ScanInput:
+        """How clouds are prepared, for the description of the weights."""
+        return ScanInput(self.num_points)
 
     def train_dataloader(self) -> DataLoader[BodyBatch]:
         """Clouds in a new order and sampled anew each epoch, in whole batches."""

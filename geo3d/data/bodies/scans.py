@@ -140,8 +140,8 @@ def _read_member(path: Path, name: str) -> dict[str, np.ndarray]:
     except Exception as error:  # torch.load raises many kinds
         raise ValueError(f"{path}: {name} is no sample of pcl_data, label_data, poses and betas: {str(error)[:100]}") from None
     if len(arrays["poses"]) < PARTS or len(arrays["betas"]) < NUM_BETAS or len(arrays["pcl_data"]) != len(arrays["label_data"]):
-        shapes = {key: list(array.shape) for key, array in arrays.items()}
-        raise ValueError(f"{path}: {name} expected {PARTS} poses, {NUM_BETAS} betas and a label for each point, got {shapes}")
+        sizes: dict[str, list[int]] = {key: list(array.shape) for key, array in arrays.items()}
+        raise ValueError(f"{path}: {name} expected {PARTS} poses, {NUM_BETAS} betas and a label for each point, got {sizes}")
     return arrays
 
 

@@ -36,12 +36,12 @@ class CenterTargets:
 
 
 def assign_centers(
-    truth: GroundTruth, grid: BevGrid, num_classes: int, *, min_overlap: float = 0.1, min_radius: int = 2
+    gt: GroundTruth, grid: BevGrid, num_classes: int, *, min_overlap: float = 0.1, min_radius: int = 2
 ) -> CenterTargets:
     """Targets for true objects, which are left as they are.
 
     Args:
-        truth: objects; those without a positive size are left out, those centred outside the grid are moved to its border
+        gt: objects; those without a positive size are left out, those centred outside the grid are moved to its border
             (`encode_boxes`).
         grid: cells of the head's maps.
         num_classes: channels of the heatmap.
@@ -51,15 +51,15 @@ def assign_centers(
     Raises:
         ValueError: on the CPU, a label outside [0, num_classes).
     """
-    truth = truth.with_size()
-    truth.check_labels("assign_centers", num_classes)
-    boxes = truth.boxes.float()
+    gt = gt.with_size()
+    gt.check_labels("assign_centers", num_classes)
+    boxes = gt.boxes.float()
     codes, cells = encode_boxes(boxes, grid)
     radius = object_radius(boxes, grid, min_overlap, min_radius)
     rows, columns = grid.shape
-    shape = (truth.batch_size * num_classes, rows, columns)
-    heatmap = draw_gaussians(shape, truth.batch_index * num_classes + truth.labels, cells, radius)
-    return CenterTargets(heatmap.view(truth.batch_size, num_classes, rows, columns), codes, boxes, cells, truth.batch_index)
+    shape = (gt.batch_size * num_classes, rows, columns)
+    heatmap = draw_gaussians(shape, gt.batch_index * num_classes + gt.labels, cells, radius)
+    return CenterTargets(heatmap.view(gt.batch_size, num_classes, rows, columns), codes, boxes, cells, gt.batch_index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class CenterLoss:
     min_overlap: float = 0.1
     min_radius: int = 2
 
-    def __call__(self, outputs: CenterOutputs, truth: GroundTruth) -> CenterLosses:
+    def __call__(self, outputs: CenterOutputs, gt: GroundTruth) -> CenterLosses:
         """Terms for the maps of a batch and its true objects.
 
         Raises:
@@ -106,10 +106,10 @@ class CenterLoss:
                 the CPU labels without a channel.
         """
         self.grid.check_map("CenterLoss", outputs.heatmap)
-        truth = truth.for_head("CenterLoss", len(outputs.heatmap), outputs.has_velocity)
+        gt = gt.for_head("CenterLoss", len(outputs.heatmap), outputs.has_velocity)
         with torch.autocast(outputs.heatmap.device.type, enabled=False):
             targets = assign_centers(
-                truth, self.grid, outputs.heatmap.shape[1], min_overlap=self.min_overlap, min_radius=self.min_radius
+                gt, self.grid, outputs.heatmap.shape[1], min_overlap=self.min_overlap, min_radius=self.min_radius
             )
             return self.against(outputs, targets)
 
@@ -117,15 +117,15 @@ class CenterLoss:
         """Terms against targets that are there already."""
         codes, predicted = outputs.at_cells(targets.batch_index, targets.cells)  # [K, 8 or 10], [K]
         boxes = decode_boxes(_with_heading(codes), targets.cells, self.grid)[:, :7]
-        true = targets.boxes[:, :7]
-        count = max(len(true), 1)
+        gt_boxes = targets.boxes[:, :7]
+        count = max(len(gt_boxes), 1)
         weights = codes.new_tensor(self.code_weights) if self.code_weights is not None else codes.new_ones(codes.shape[1])
         iou = codes.new_zeros(())
         if predicted is not None and self.iou_weight:
-            iou = (predicted - iou_target(boxes, true)).abs().sum() / count
+            iou = (predicted - iou_target(boxes, gt_boxes)).abs().sum() / count
         overlap = codes.new_zeros(())
         if self.iou_reg_weight:
-            overlap = (1 - distance_iou(boxes, true, axis_aligned=self.axis_aligned)).sum() / count
+            overlap = (1 - distance_iou(boxes, gt_boxes, axis_aligned=self.axis_aligned)).sum() / count
         return CenterLosses(
             heatmap=self.heatmap_weight * heatmap_focal_loss(outputs.heatmap, targets.heatmap),
             loc=self.loc_weight * ((codes - targets.codes).abs() * weights).sum() / count,
@@ -134,38 +134,38 @@ class CenterLoss:
         )
 
 
-def iou_target(boxes: Tensor, true: Tensor) -> Tensor:
+def iou_target(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
     """2 IoU - 1 of boxes [K, 7] with true ones [K, 7], without gradient -> [K] in [-1, 1]."""
-    return 2 * box_iou_3d(boxes.detach(), true, paired=True) - 1
+    return 2 * box_iou_3d(boxes.detach(), gt_boxes, paired=True) - 1
 
 
-def distance_iou(boxes: Tensor, true: Tensor, *, axis_aligned: bool = False) -> Tensor:
+def distance_iou(boxes: Tensor, gt_boxes: Tensor, *, axis_aligned: bool = False) -> Tensor:
     """IoU of the volumes less the squared distance of the centres over the squared diagonal of the smallest box around both.
 
     The box around both is upright in the frame of the true box.
 
     Args:
         boxes: [K, 7], gets the gradient.
-        true: [K, 7].
+        gt_boxes: [K, 7].
         axis_aligned: take every yaw as 0.
 
     Returns:
         [K] in [-1, 1].
     """
     if axis_aligned:
-        boxes, true = (torch.cat((b[:, :6], torch.zeros_like(b[:, 6:])), 1) for b in (boxes, true))
-    between = boxes[:, :3] - true[:, :3]
-    cos, sin = true[:, 6].cos(), true[:, 6].sin()
+        boxes, gt_boxes = (torch.cat((b[:, :6], torch.zeros_like(b[:, 6:])), 1) for b in (boxes, gt_boxes))
+    between = boxes[:, :3] - gt_boxes[:, :3]
+    cos, sin = gt_boxes[:, 6].cos(), gt_boxes[:, 6].sin()
     x, y, z = between.unbind(1)
     between = torch.stack((x * cos + y * sin, y * cos - x * sin, z), 1)  # in the frame of the true box
-    turn = boxes[:, 6] - true[:, 6]
+    turn = boxes[:, 6] - gt_boxes[:, 6]
     cos, sin = turn.cos().abs(), turn.sin().abs()
     dx, dy, dz = boxes[:, 3:6].unbind(1)
     half = torch.stack((dx * cos + dy * sin, dx * sin + dy * cos, dz), 1) / 2
-    half_true = true[:, 3:6] / 2
+    half_true = gt_boxes[:, 3:6] / 2
     extent = torch.maximum(between + half, half_true) + torch.maximum(half - between, half_true)
     distance = between.square().sum(1) / extent.square().sum(1)
-    return (box_iou_3d(boxes, true, paired=True) - distance).clamp(-1, 1)
+    return (box_iou_3d(boxes, gt_boxes, paired=True) - distance).clamp(-1, 1)
 
 
 def _with_heading(codes: Tensor) -> Tensor:

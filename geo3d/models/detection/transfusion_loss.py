@@ -52,36 +52,36 @@ class Matcher:
     z_from_bottom: bool = False  # the released code measures the overlap as if z were the bottom of both boxes
 
     @torch.no_grad()
-    def __call__(self, boxes: Tensor, logits: Tensor, truth: GroundTruth, grid: BevGrid) -> Matching:
+    def __call__(self, boxes: Tensor, logits: Tensor, gt: GroundTruth, grid: BevGrid) -> Matching:
         """Match proposals to objects; the costs of the whole batch go to the CPU in one piece.
 
         Args:
             boxes: [B, P, 7 or 9] float32 boxes of the proposals.
             logits: [B, P, classes] float32.
-            truth: objects of positive size, as wide as `boxes`.
+            gt: objects of positive size, as wide as `boxes`.
             grid: gives the range.
 
         Raises:
             ValueError: costs that are not finite, as those of a network that diverged.
         """
-        counts = torch.bincount(truth.batch_index, minlength=truth.batch_size).tolist()
-        overlap = self._overlap(boxes, truth.boxes.split(counts))  # [K, P]
-        costs = self._costs(boxes, logits, truth, overlap, grid).cpu().numpy()  # [K, P]
+        counts = torch.bincount(gt.batch_index, minlength=gt.batch_size).tolist()
+        overlap = self._overlap(boxes, gt.boxes.split(counts))  # [K, P]
+        costs = self._costs(boxes, logits, gt, overlap, grid).cpu().numpy()  # [K, P]
         samples, proposals, objects = (torch.from_numpy(part).to(boxes.device) for part in _cheapest(costs, counts))
         return Matching(samples, proposals, objects, overlap[objects, proposals])
 
-    def _costs(self, boxes: Tensor, logits: Tensor, truth: GroundTruth, overlap: Tensor, grid: BevGrid) -> Tensor:
+    def _costs(self, boxes: Tensor, logits: Tensor, gt: GroundTruth, overlap: Tensor, grid: BevGrid) -> Tensor:
         """Cost [K, P] of each object with each proposal of its sample."""
         low, _, high, _ = boxes.new_tensor(grid.point_range).split((2, 1, 2, 1))
-        distance = (boxes[truth.batch_index, :, :2] - truth.boxes[:, None, :2]).abs() / (high - low)  # [K, P, 2]
-        own_class = logits.transpose(1, 2)[truth.batch_index, truth.labels]  # [K, P]
+        distance = (boxes[gt.batch_index, :, :2] - gt.boxes[:, None, :2]).abs() / (high - low)  # [K, P, 2]
+        own_class = logits.transpose(1, 2)[gt.batch_index, gt.labels]  # [K, P]
         return self.class_weight * _class_cost(own_class) + self.center_weight * distance.sum(-1) - self.iou_weight * overlap
 
     def _overlap(self, boxes: Tensor, objects: Sequence[Tensor]) -> Tensor:
         """boxes [B, P, 7 or 9], objects of each sample [K_b, 7 or 9] -> IoU of volumes [K, P]."""
         if self.z_from_bottom:
-            boxes, objects = raise_by_half(boxes), [raise_by_half(true) for true in objects]
-        return torch.cat([box_iou_3d(true[:, :7], own[:, :7]) for true, own in zip(objects, boxes, strict=True)])
+            boxes, objects = raise_by_half(boxes), [raise_by_half(gt_boxes) for gt_boxes in objects]
+        return torch.cat([box_iou_3d(gt_boxes[:, :7], own[:, :7]) for gt_boxes, own in zip(objects, boxes, strict=True)])
 
 
 def raise_by_half(boxes: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class TransFusionLoss:
     min_overlap: float = 0.1
     min_radius: int = 2
 
-    def __call__(self, outputs: TransFusionOutputs, truth: GroundTruth) -> TransFusionLosses:
+    def __call__(self, outputs: TransFusionOutputs, gt: GroundTruth) -> TransFusionLosses:
         """Terms for the proposals of a batch and its true objects.
 
         Raises:
@@ -164,52 +164,52 @@ class TransFusionLoss:
                 network that diverged, and on the CPU labels without a channel.
         """
         self.grid.check_map("TransFusionLoss", outputs.dense_heatmap)
-        truth = truth.for_head("TransFusionLoss", len(outputs.dense_heatmap), outputs.velocity is not None).with_size()
-        truth.check_labels("TransFusionLoss", outputs.heatmap.shape[-1])
+        gt = gt.for_head("TransFusionLoss", len(outputs.dense_heatmap), outputs.velocity is not None).with_size()
+        gt.check_labels("TransFusionLoss", outputs.heatmap.shape[-1])
         with torch.autocast(outputs.dense_heatmap.device.type, enabled=False):
-            return self._terms(outputs, replace(truth, boxes=truth.boxes.float()))
+            return self._terms(outputs, replace(gt, boxes=gt.boxes.float()))
 
-    def _terms(self, outputs: TransFusionOutputs, truth: GroundTruth) -> TransFusionLosses:
+    def _terms(self, outputs: TransFusionOutputs, gt: GroundTruth) -> TransFusionLosses:
         codes, logits = proposal_codes(outputs), outputs.heatmap.float()  # [B, P, 8 or 10], [B, P, classes]
         boxes = decode_boxes(codes.detach(), self.grid)  # [B, P, 7 or 9]
-        pairs = self.matcher(boxes, logits, truth, self.grid)
+        pairs = self.matcher(boxes, logits, gt, self.grid)
         at = (pairs.batch_index, pairs.proposals)
-        true = truth.boxes[pairs.objects]  # [M, 7 or 9]
-        count = max(len(true), 1)
-        distance = (codes[at] - encode_boxes(true, self.grid)).abs() * codes.new_tensor(self.code_weights)[: codes.shape[-1]]
-        peaks = draw_peaks(truth, self.grid, outputs.dense_heatmap.shape, self.min_overlap, self.min_radius)
+        gt_boxes = gt.boxes[pairs.objects]  # [M, 7 or 9]
+        count = max(len(gt_boxes), 1)
+        distance = (codes[at] - encode_boxes(gt_boxes, self.grid)).abs() * codes.new_tensor(self.code_weights)[
+            : codes.shape[-1]
+        ]
+        peaks = draw_peaks(gt, self.grid, outputs.dense_heatmap.shape, self.min_overlap, self.min_radius)
         return TransFusionLosses(
             heatmap=self.heatmap_weight * heatmap_focal_loss(outputs.dense_heatmap, peaks),
-            classes=self.class_weight * focal_loss(logits, class_target(logits, truth, pairs)) / count,
+            classes=self.class_weight * focal_loss(logits, class_target(logits, gt, pairs)) / count,
             boxes=self.box_weight * distance.sum() / count,
-            iou=self.iou_weight * self._iou_term(outputs.iou.float()[at][:, 0], boxes[at], true),
-            matched_iou=pairs.iou.mean() if len(true) else codes.new_zeros(()),
+            iou=self.iou_weight * self._iou_term(outputs.iou.float()[at][:, 0], boxes[at], gt_boxes),
+            matched_iou=pairs.iou.mean() if len(gt_boxes) else codes.new_zeros(()),
         )
 
-    def _iou_term(self, predicted: Tensor, boxes: Tensor, true: Tensor) -> Tensor:
+    def _iou_term(self, pred: Tensor, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
         """predicted [M], boxes and true [M, 7 or 9] -> mean distance to 2 IoU - 1 over the pairs that overlap."""
         if self.iou_from_top:
-            boxes, true = raise_by_half(boxes), raise_by_half(true)
-        iou = box_iou_3d(boxes[:, :7], true[:, :7], paired=True)
+            boxes, gt_boxes = raise_by_half(boxes), raise_by_half(gt_boxes)
+        iou = box_iou_3d(boxes[:, :7], gt_boxes[:, :7], paired=True)
         overlaps = iou > 0
-        return ((predicted - (2 * iou - 1)).abs() * overlaps).sum() / overlaps.sum().clamp(min=1)
+        return ((pred - (2 * iou - 1)).abs() * overlaps).sum() / overlaps.sum().clamp(min=1)
 
 
-def class_target(logits: Tensor, truth: GroundTruth, pairs: Matching) -> Tensor:
+def class_target(logits: Tensor, gt: GroundTruth, pairs: Matching) -> Tensor:
     """1 at the class of each matched proposal, else 0: [B, P, classes] like `logits`."""
     target = torch.zeros_like(logits)
-    target[pairs.batch_index, pairs.proposals, truth.labels[pairs.objects]] = 1
+    target[pairs.batch_index, pairs.proposals, gt.labels[pairs.objects]] = 1
     return target
 
 
-def draw_peaks(
-    truth: GroundTruth, grid: BevGrid, shape: Sequence[int], min_overlap: float = 0.1, min_radius: int = 2
-) -> Tensor:
+def draw_peaks(gt: GroundTruth, grid: BevGrid, shape: Sequence[int], min_overlap: float = 0.1, min_radius: int = 2) -> Tensor:
     """Target of the dense heatmap: `shape` [B, classes, ny, nx] float32; objects centred outside the grid leave no peak."""
     batch_size, classes, rows, columns = shape
-    cells = grid.to_cells(truth.boxes[:, :2]).floor().long()
-    radius = object_radius(truth.boxes, grid, min_overlap, min_radius)
-    channels = truth.batch_index * classes + truth.labels
+    cells = grid.to_cells(gt.boxes[:, :2]).floor().long()
+    radius = object_radius(gt.boxes, grid, min_overlap, min_radius)
+    channels = gt.batch_index * classes + gt.labels
     return draw_gaussians((batch_size * classes, rows, columns), channels, cells, radius).view(
         batch_size, classes, rows, columns
     )

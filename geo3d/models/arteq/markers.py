@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -20,9 +18,8 @@ SMPL_MARKERS = (
 # fmt: on
 
 
-def marker_vertices(body: Any) -> Tensor:
-    """Vertices [67] int64 of a body model of `smplx`: those under the markers of ArtEq's training on SMPL's mesh, spread evenly on others."""
-    template = body.v_template
+def marker_vertices(template: Tensor) -> Tensor:
+    """Vertices [67] int64 of a body at rest [V, 3]: those under the markers of ArtEq's training on SMPL's mesh, spread evenly on others."""
     if len(template) == SMPL_VERTICES:
         return torch.tensor(SMPL_MARKERS, device=template.device)
     return farthest_point_sample(template[None].float(), len(SMPL_MARKERS))[0]
