@@ -10,12 +10,12 @@ embeddings, which stay in PyTorch). `geo3d.load(FOLDER)` runs it. Needs: pip ins
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from geo3d.tools.errors import run_tool
+from geo3d.tools.parsing import ToolParser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(argv: list[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse(argv)
     from geo3d.export.networks import check_export, export_network
     from geo3d.export.onnx import check_packages, check_target
     from geo3d.zoo.configurations import network_and_info
@@ -40,8 +40,8 @@ def _export(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("geo3d export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _parser() -> ToolParser:
+    parser = ToolParser("geo3d export", __doc__)
     parser.add_argument("source", help="weights by name or file, or a configuration")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
     parser.add_argument("--weights", metavar="FILE", help="weights for a configuration")

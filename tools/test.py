@@ -36,10 +36,12 @@ def _test(argv: list[str]) -> int:
         raise FileNotFoundError(f"--json {json_file}: no folder {Path(json_file).absolute().parent}")
     from geo3d.tools.lightning_cli import Cli
     from geo3d.zoo import network_tensors
-    from geo3d.zoo.weights import fill, record_metrics
+    from geo3d.zoo.weights import fill, read_info, record_metrics
 
     cli = Cli(argv, testing=True, allow_classes=allowed)
     source = weights or str(cli.folder / "weights.safetensors")
+    if record:
+        read_info(source)  # a file whose description cannot be written is told before the test
     fill(cli.model.network, network_tensors(source), source)
     [results] = cli.trainer.test(cli.model, cli.datamodule, verbose=False)
     if not cli.trainer.is_global_zero:
