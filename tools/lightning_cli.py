@@ -34,7 +34,7 @@ class Cli(LightningCLI):
     """A task and a data module by import path, the trainer, and where the results go.
 
     Args:
-        argv: arguments after the tool's name; the first may be the configuration.
+        argv: arguments after the tool's name: the configuration, before, between or behind options that each have a value.
         testing: write no logs and no checkpoints.
         trust_checkpoint: let a checkpoint that is resumed run the code it carries.
         allow_classes: packages whose classes the configuration may name beside those of `geo3d.zoo.classes.PACKAGES`.
@@ -45,12 +45,9 @@ class Cli(LightningCLI):
     ) -> None:
         self.testing = testing
         self.trust_checkpoint = trust_checkpoint
-        arguments = list(argv)
-        if arguments and not arguments[0].startswith("-"):
-            self.configuration = config_path(arguments[0])
-            arguments[:1] = ["--config", str(self.configuration)]
-        else:
-            raise ValueError("expected a configuration as the first argument, such as risurconv/generated_classification")
+        configuration, arguments = _configuration_and_options(argv)
+        self.configuration = config_path(configuration)
+        arguments = ["--config", str(self.configuration), *arguments]
         check_classes(read_yaml(self.configuration), str(self.configuration), allow_classes)
         limit_classes(allow_classes)
         _hide_noise()
@@ -155,6 +152,17 @@ def _data_options(options: Sequence[str]) -> list[str]:
             if "=" not in option and not following.startswith("--"):
                 chosen.append(following)
     return chosen
+
+
+def _configuration_and_options(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The first argument that is neither an option nor the value of one, and all others."""
+    index = 0
+    while index < len(argv) and argv[index].startswith("-"):
+        has_value = "=" not in argv[index] and argv[index] not in ("-h", "--help", "--print_config")
+        index += 2 if has_value else 1
+    if index >= len(argv):
+        raise ValueError("expected a configuration, such as risurconv/generated_classification")
+    return argv[index], [*argv[:index], *argv[index + 1 :]]
 
 
 def _hide_noise() -> None:

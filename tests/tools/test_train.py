@@ -45,9 +45,10 @@ def test_train_resume_and_test(task, tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "expected a configuration"),
-        (["risurconv/nothing"], "no configuration risurconv/nothing; geo3d ships dsvt/"),
+        (["risurconv/nothing"], "no configuration risurconv/nothing; geo3d ships arteq/"),
         (["risurconv/modelnet40"], "no folder data/modelnet40_normal_resampled"),
         (["risurconv/modelnet40", "--model.lr", "fast"], "lr"),
+        (["--trainer.max_epochs", "3", "risurconv/modelnet40", "--model.lr=fast"], "lr"),
         (["risurconv/modelnet40", "--model.init_args.network.init_args.wings", "2"], "wings"),
         (["risurconv/modelnet40", "--model.init_args.lr", "0"], "lr must be above 0, got 0"),
     ],
