@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from geo3d.heap import keep_heap
 from geo3d.tools.errors import run_tool
 
 if TYPE_CHECKING:
@@ -254,4 +255,5 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    keep_heap()
     sys.exit(main())

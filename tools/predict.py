@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geo3d.heap import keep_heap
 from geo3d.tools.errors import run_tool
 from geo3d.tools.parsing import ToolParser
 
@@ -125,4 +126,5 @@ def _device(name: str) -> str:
 
 
 if __name__ == "__main__":
+    keep_heap()
     sys.exit(main())
