@@ -56,7 +56,9 @@ def _predict(argv: list[str]) -> int:
     arguments = _arguments(parser, rest, model, kind)
     check_files(arguments, kind.outputs(arguments))
     from geo3d.predict import load
+    from geo3d.tools.compiling import announce_compilation
 
+    announce_compilation()
     results = kind.run(load(model, _device(arguments.device)), arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -11,6 +11,9 @@ from geo3d import load
 from geo3d.data.files.geometry import read_geometry, write_ply
 from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 from geo3d.tools import cli, predict
+from geo3d.tools.viewing import Options, open_paths
+from geo3d.viz import builders
+from geo3d.viz.builders import shapes
 
 CLASSIFIER, PARTS = "risurconv-shapes-classifier", "risurconv-shapes-parts"
 
@@ -135,3 +138,26 @@ def test_real_files_run(kind, samples, capsys):
     assert files
     assert predict.main([CLASSIFIER, *files]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(files)
+
+
+@pytest.mark.parametrize(("name", "up"), [("a.ply", "y"), ("a.pcd", "z"), ("camera.pcd", "-y")])
+@pytest.mark.parametrize("model", ["risurconv-shapes-classifier", "risurconv-shapes-parts"])
+def test_pictures_stand_as_in_view(model, name, up, tmp_path, monkeypatch):
+    """The same guess of the axis that points up as `geo3d view`."""
+    rows, columns = (100, 110) if name == "camera.pcd" else (1, 600)  # organised clouds are of depth cameras
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (rows * columns, 3))
+    path = tmp_path / name
+    if name.endswith(".ply"):
+        write_ply(path, points)
+    else:
+        points = points + [0, 0, 2] if name == "camera.pcd" else points
+        head = f"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH {columns}\nHEIGHT {rows}\n"
+        head += f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {len(points)}\nDATA binary\n"
+        path.write_bytes(head.encode() + points.astype("<f4").tobytes())
+    drawn = []
+    for module in (builders, shapes):
+        monkeypatch.setattr(module, "scene_sheet", lambda scenes, picture, **_: drawn.extend(scene.up for scene in scenes))
+    options = ["--out", str(tmp_path / "out"), "--save", str(tmp_path / "a.png")]
+    options += ["--category", "chair"] if model.endswith("parts") else []
+    assert predict.main([model, str(path), *options]) == 0
+    assert drawn == [up] == [open_paths([path], Options())[0].scene.up]

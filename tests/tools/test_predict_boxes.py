@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from level_sweeps import street_sweep, turned
 from street_frames import RANGE, write_frames
 
 import geo3d
 from geo3d.data.lidar.box_files import ENDING, SweepBoxes, boxes_as_json, read_box_file, sweep_name
+from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.data.lidar.kitti_labels import read_label_file
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.models.dsvt import DSVTCenter
 from geo3d.tools import predict
+from geo3d.tools.predicting import boxes as boxes_tool
 from geo3d.tools.predicting.files import output_files
 from geo3d.tools.viewing import Options, open_paths
 from geo3d.zoo.weights import WeightsInfo, save_weights
@@ -99,8 +102,54 @@ def test_a_cloud_without_calibration(detector, root, tmp_path, capsys):
     points = read_sweep(root / "training/velodyne/000000.bin").points.numpy()
     np.save(tmp_path / "sweep.npy", points)
     assert predict.main([str(detector), f"{tmp_path}/sweep.npy", "--out", str(tmp_path)]) == 0
-    assert "no calib/sweep.txt beside" in capsys.readouterr().out
+    assert "no calib" not in capsys.readouterr().out  # such files have none
     assert not (tmp_path / "sweep_boxes.txt").exists()
+    (tmp_path / "velodyne").mkdir()
+    points.astype("<f4").tofile(tmp_path / "velodyne" / "7.bin")
+    assert predict.main([str(detector), f"{tmp_path}/velodyne/7.bin", "--out", str(tmp_path)]) == 0
+    assert "no calib/7.txt beside" in capsys.readouterr().out
+
+
+def placed(detector, tmp_path, points, *options) -> dict:
+    points.astype("<f4").tofile(tmp_path / "s.bin")
+    assert predict.main([str(detector), f"{tmp_path}/s.bin", "--out", str(tmp_path), "--overwrite", *options]) == 0
+    return json.loads((tmp_path / "s_boxes.json").read_text())["placement"]
+
+
+def test_how_the_sensor_stands(detector, tmp_path, capsys):
+    lifted = turned(street_sweep(), 0, 4, -90, up=1.4)
+    found = placed(detector, tmp_path, lifted, "--forward=-y", "--save", f"{tmp_path}/a.png")
+    assert found["forward"] == "-y" and found["ground"]["height"] == pytest.approx(0.33, abs=0.05)
+    assert found["moved_up"] == pytest.approx(-1.4, abs=0.05) and abs(found["levelled_pitch_deg"]) == pytest.approx(4, abs=0.3)
+    said = capsys.readouterr().out
+    assert f"s.bin: {found['note']}" in said and "ground found 0.3" in said and (tmp_path / "a.png").stat().st_size > 10_000
+    assert placed(detector, tmp_path, lifted, "--forward=-y", "--sensor-height", "2.5")["moved_up"] == pytest.approx(2.5 - 1.73)
+    found = placed(detector, tmp_path, lifted, "--no-level", "--all-around")
+    assert found == {**found, "ground": None, "forward": "x", "moved_up": 0, "levelled_pitch_deg": 0, "note": ""}
+    assert placed(detector, tmp_path, street_sweep())["note"] == ""
+
+
+def test_no_ground_is_told(detector, tmp_path, capsys):
+    found = placed(detector, tmp_path, np.random.default_rng(0).uniform(-4, 4, (20_000, 4)))
+    assert found["ground"] is None and "no ground found within 20 m" in found["note"]
+    assert f"s.bin: {found['note']}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [["--forward", "up"], ["--sensor-height", "tall"], ["--sensor-height", "1e9"]])
+def test_bad_mountings(options, detector, tmp_path, capsys):
+    street_sweep().tofile(tmp_path / "s.bin")
+    assert predict.main([str(detector), f"{tmp_path}/s.bin", "--out", str(tmp_path), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_picture_without_an_image_that_is_absent(detector, tmp_path, capsys):
+    frames = write_frames(tmp_path / "kitti", count=1)
+    sample = read_kitti_frame(frames / "training", "000000")
+    (frames / "training/image_2/000000.png").write_bytes(b"no image")
+    predictor = geo3d.load(detector)
+    boxes_tool._draw(predictor(sample), predictor, tmp_path / "a.png", all_around=True)
+    assert "image_2: not shown: " in capsys.readouterr().err and (tmp_path / "a.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,15 @@ def _outputs(arguments: argparse.Namespace) -> list[Path]:
 
 def _run(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from geo3d.data.files.geometry import read_geometry
+    from geo3d.data.files.orientation import guessed_up
 
     results: list[dict[str, Any]] = []
-    scores = []
+    scores, ups = [], []
     width = max(len(path.name) for path in arguments.files)
     for path in arguments.files:
-        score = predictor(read_geometry(path, columns=arguments.columns))
+        geometry = read_geometry(path, columns=arguments.columns)
+        ups.append(guessed_up(geometry))
+        score = predictor(geometry)
         scores.append(score)
         top = score.top(arguments.top)
         print(f"{path.name:<{width}}  " + "   ".join(f"{name} {probability:.2f}" for name, probability in top))
@@ -43,7 +46,7 @@ def _run(predictor: ShapeClassifier, arguments: argparse.Namespace) -> list[dict
         best = [score.top(1)[0] for score in scores]
         named = zip(arguments.files, best, strict=True)
         titles = [f"{path.name}: {name} {probability:.2f}" for path, (name, probability) in named]
-        classification_sheet([score.cloud for score in scores], titles, arguments.save)
+        classification_sheet([score.cloud for score in scores], titles, arguments.save, up=ups)
         print(f"picture: {arguments.save}")
     return results
 

@@ -9,14 +9,13 @@ import numpy as np
 
 from geo3d.data.files.binvox import read_binvox
 from geo3d.data.files.geometry import TABLES, Geometry, read_geometry
+from geo3d.data.files.orientation import guessed_up
 from geo3d.data.images.preprocessing import read_image
 from geo3d.tools.viewing.samples import Options, Sample, Samples
 from geo3d.viz import Scene
 from geo3d.viz.builders import reconstruction_scene
 from geo3d.viz.builders.reconstruction import VIEW
 
-Z_UP = (".off", ".stl", ".las", ".laz", ".pcd", ".bin")  # ModelNet, CAD, surveys, robots
-LARGE = 5.0  # metres; what is wider was measured outdoors or in rooms, where z is up
 MIN_SIZE = 1.5  # pixels of a point in clouds of many
 MANY_POINTS = 200_000
 
@@ -48,14 +47,6 @@ def geometry_sample(geometry: Geometry, options: Options, title: str) -> Sample:
         if low < high:
             scene.add_scale(float(low), float(high), text="intensity")
     return Sample(scene)
-
-
-def guessed_up(geometry: Geometry) -> str:
-    """As the file tells; else z for what is large or of a kind of file whose makers have z up, else y."""
-    if geometry.up is not None:
-        return geometry.up
-    large = float(np.ptp(geometry.points, axis=0).max()) > LARGE
-    return "z" if large or geometry.source.suffix.lower() in Z_UP else "y"
 
 
 def voxel_files(paths: Sequence[Path], names: Sequence[str], options: Options) -> Samples:

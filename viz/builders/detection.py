@@ -108,13 +108,16 @@ def detection_views(points: Any, *boxes: Any, forward_deg: float = 0.0) -> dict[
     }
 
 
-def detection_sheet(points: Any, path: str | Path, *, size: tuple[int, int] = (1600, 900), **content: Any) -> Path:
+def detection_sheet(
+    points: Any, path: str | Path, *, size: tuple[int, int] = (1600, 900), forward_deg: float = 0.0, **content: Any
+) -> Path:
     """Writes a sweep with its boxes from above and from behind, and its images, on one picture.
 
     Args:
         points: as in `detection_scene`.
         path: .png, .jpg or .webp.
         size: (width, height) of the picture in pixels.
+        forward_deg: as in `detection_views`.
         content: the keyword arguments of `detection_scene`.
 
     Raises:
@@ -123,7 +126,7 @@ def detection_sheet(points: Any, path: str | Path, *, size: tuple[int, int] = (1
         RuntimeError: Open3D cannot draw here; the message says what is missing.
     """
     path = pictures.check_picture_path(path)
-    views = detection_views(points, content.get("boxes"), content.get("gt_boxes"))
+    views = detection_views(points, content.get("boxes"), content.get("gt_boxes"), forward_deg=forward_deg)
     return detection_scene(points, **content).save(path, size=size, views=[views["bird"], views["driver"]])
 
 

@@ -22,7 +22,7 @@ def classification_sheet(
     *,
     columns: int | None = None,
     tile: int = 320,
-    up: str = "y",
+    up: str | Sequence[str] = "y",
     view: str | View = "corner",
 ) -> Path:
     """Writes a sheet of point clouds, each with a line of text above it, such as "chair 0.98".
@@ -33,7 +33,7 @@ def classification_sheet(
         path: .png, .jpg or .webp.
         columns: clouds in a row; about square when None.
         tile: width and height of a cloud's picture in pixels, at least 96.
-        up: the axis that points up.
+        up: the axis that points up, for all clouds or for each.
         view: as in `Scene.render`.
 
     Raises:
@@ -44,12 +44,12 @@ def classification_sheet(
     path = pictures.check_picture_path(path)
     if len(points_list) != len(titles):
         raise ValueError(f"expected clouds and as many titles, got {len(points_list)} and {len(titles)}")
-    scenes = []
-    for points, title in zip(points_list, titles, strict=True):
+    scenes, ups = [], [up] * len(titles) if isinstance(up, str) else list(up)
+    for points, title, axis in zip(points_list, titles, ups, strict=True):
         array = as_array(points)
         if array.ndim != 2 or array.shape[1] not in (3, 6):
             raise ValueError(f"points_list must hold [N, 3] or [N, 6] arrays, got {list(array.shape)}")
-        scene = Scene(up=up, title=title)
+        scene = Scene(up=axis, title=title)
         scene.add_points(array[:, :3], normals=array[:, 3:] if array.shape[1] == 6 else None)
         scenes.append(scene)
     return scene_sheet(scenes, path, columns=columns, tile=tile, view=view)

@@ -4,7 +4,7 @@
      "objects": [{"name": "Car", "score": 0.9, "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0.1, "velocity": [vx, vy]}]}
 
 or a list of these. Metres and radians in the coordinates of the sweep's file. "min_score" (the threshold of the detector), "counts" and
-"velocity" may be left out.
+"velocity" may be left out. `geo3d predict` adds "placement": the ground that was found (null where none was), and how the sweep was moved.
 """
 
 from __future__ import annotations
