@@ -20,6 +20,7 @@ class HandBoxScores(Metric):
     """
 
     found: list[Tensor]
+    hands: Tensor
 
     def __init__(self, score: float = 0.4):
         super().__init__()

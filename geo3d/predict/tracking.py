@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,7 @@ class HandTracker:
         self._frame += 1
         found = []
         if self._tracks:
-            boxes = [_moved(track) for track in self._tracks]
+            boxes: Any = [_moved(track) for track in self._tracks]
             result = self.predictor(image, boxes, [track.side for track in self._tracks], matrix, enlarge=1.25)
             for track, hand in zip(list(self._tracks), result.hands, strict=True):
                 if self._follows(track, hand, matrix, width, height):

@@ -122,8 +122,9 @@ class Film:
         self._capture = cv2.VideoCapture(str(path))
         rate = self._capture.get(cv2.CAP_PROP_FPS) if self._capture.isOpened() else 0.0
         self.rate = rate if 1 <= rate <= 1000 else 30.0
-        found, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not found or self._first is None:
+        found, first = self._capture.read() if self._capture.isOpened() else (False, None)
+        self._first: np.ndarray | None = first
+        if not found or first is None:
             raise ValueError(f"{path}: expected a film, got no frame from it")
 
     def __iter__(self) -> Iterator[Frame]:

@@ -35,7 +35,7 @@ class Window:
 
         if self._open:
             self._image = ImageTk.PhotoImage(Image.fromarray(picture), master=self._root)  # tkinter keeps no reference
-            self._label.configure(image=self._image)  # type: ignore[arg-type]
+            self._label.configure(image=self._image)
             self._root.update()
         return self._open
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from geo3d.zoo.weights import WeightsInfo
 
 DETECTOR = "rejshand-hand-detector"
-COLORS = {"right": (90, 170, 255), "left": (255, 160, 90)}  # R, G, B of meshes
 
 
 def _add_options(group: argparse._ActionsContainer, info: WeightsInfo | None) -> None:
@@ -106,10 +105,11 @@ def _found(predictor: HandPredictor, finder: HandFinder | None, path: Path, argu
 
 
 def _boxes(arguments: argparse.Namespace) -> tuple[list[list[float]], list[Side]]:
-    boxes, sides = [], []
+    boxes: list[list[float]] = []
+    sides: list[Side] = []
     for text in arguments.box or ():
         *numbers, last = text.split(",")
-        side = last if last in ("right", "left") else "right"
+        side: Side = "left" if last == "left" else "right"
         values = _numbers("--box", numbers if last in ("right", "left") else [*numbers, last], 4, text)
         if min(values[2:]) <= 0:
             raise ValueError(f"--box {text}: width and height must be above 0")
@@ -144,17 +144,13 @@ def _write_meshes(found: FoundHands, path: Path) -> None:
     """All hands of a picture in one .ply, each in the colour of its side; metres in the camera's frame, faces looking outward."""
     import trimesh
 
-    from geo3d.tools.hands.drawing import hand_faces
+    from geo3d.tools.hands.drawing import COLORS, hand_faces
 
-    vertices, faces, colors = [], [], []
+    meshes = []
     for hand in found.hands:
-        faces.append(hand_faces(hand.side) + sum(map(len, vertices)))
-        vertices.append(hand.vertices)
-        colors.append(np.tile(np.array([*COLORS[hand.side], 255], np.uint8), (len(hand.vertices), 1)))
-    joined = (np.concatenate(parts) for parts in (vertices, faces, colors))
-    points, triangles, paint = joined
-    mesh = trimesh.Trimesh(points, triangles, vertex_colors=paint, process=False)
-    mesh.export(path)
+        color = np.array([*COLORS[hand.side], 255], np.uint8)
+        meshes.append(trimesh.Trimesh(hand.vertices, hand_faces(hand.side), vertex_colors=color, process=False))
+    trimesh.util.concatenate(meshes).export(path)
 
 
 def _draw(found: FoundHands, path: Path) -> None:

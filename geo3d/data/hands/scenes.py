@@ -318,7 +318,7 @@ class HandScenes(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the splits that a stage ("fit", "validate", "test", "predict") needs."""
         for split in ("train", "test") if stage == "fit" else ("test",):
-            self.dataset(split)  # type: ignore[arg-type]
+            self.dataset(split)
 
     def _root(self) -> Path:
         return resolve_root("HandScenes", self.root, self.generate, GeneratedHandScenes())
