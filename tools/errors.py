@@ -7,7 +7,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-BAD_INPUT = (ValueError, OSError, ImportError)  # bad values, files that are missing or in the way, a missing optional package
+BAD_INPUT = (
+    ValueError,
+    OSError,
+    ImportError,
+    FloatingPointError,
+)  # bad values and files, a missing optional package, a training that went wrong
 
 
 def run_tool(body: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geo3d.tasks.base import Task
+from geo3d.tasks.nan import FindNaN
 from geo3d.tools.checkpoints import CheckpointFiles, set_aside
 from geo3d.tools.compiling import announce_compilation
 from geo3d.zoo.classes import check_classes, limit_classes, refusal
@@ -38,13 +39,20 @@ class Cli(LightningCLI):
         testing: write no logs and no checkpoints.
         trust_checkpoint: let a checkpoint that is resumed run the code it carries.
         allow_classes: packages whose classes the configuration may name beside those of `geo3d.zoo.classes.PACKAGES`.
+        find_nan: end a training where a number that is not finite arises (`geo3d.tasks.nan.FindNaN`).
     """
 
     def __init__(
-        self, argv: Sequence[str], testing: bool = False, trust_checkpoint: bool = False, allow_classes: Sequence[str] = ()
+        self,
+        argv: Sequence[str],
+        testing: bool = False,
+        trust_checkpoint: bool = False,
+        allow_classes: Sequence[str] = (),
+        find_nan: bool = False,
     ) -> None:
         self.testing = testing
         self.trust_checkpoint = trust_checkpoint
+        self.find_nan = find_nan
         configuration, arguments = _configuration_and_options(argv)
         self.configuration = config_path(configuration)
         arguments = ["--config", str(self.configuration), *arguments]
@@ -101,7 +109,7 @@ class Cli(LightningCLI):
         )  # every epoch, to resume
         own = self.config_init.trainer.callbacks or []
         logger = TensorBoardLogger(str(self.folder.parent), name=self.folder.name, version="logs")
-        callbacks = [*own, best, last, LearningRateMonitor(), WriteSettings(self)]
+        callbacks = [*own, best, last, LearningRateMonitor(), WriteSettings(self), *([FindNaN()] if self.find_nan else [])]
         plugins = [*(self.config_init.trainer.plugins or []), CheckpointFiles(self.trust_checkpoint)]
         return super().instantiate_trainer(logger=logger, callbacks=callbacks, plugins=plugins, **options)
 

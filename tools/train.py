@@ -5,7 +5,7 @@ CONFIG is a YAML file or the name of one that geo3d ships. Every value in it can
 `--weights` starts from packaged weights by name or a .safetensors, .ckpt or released .pth file. `--resume last` resumes a training from its
 last whole epoch, `--resume FILE` from another checkpoint; `--trust-checkpoint` lets that file run code of its own. `--overwrite` starts afresh in
 the folder of a former training. `--allow-classes my_package` lets the configuration name classes of a package beside geo3d, torch, lightning,
-torchmetrics and timm.
+torchmetrics and timm. `--find-nan` ends a training at the module that first gives a number that is not finite, and names it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def _train(argv: list[str]) -> int:
     argv, trusted = take_flag(argv, "--trust-checkpoint")
     argv, overwrite = take_flag(argv, "--overwrite")
     argv, allowed = take_options(argv, "--allow-classes")
-    cli = Cli(argv, trust_checkpoint=trusted, allow_classes=allowed)
+    argv, find_nan = take_flag(argv, "--find-nan")
+    cli = Cli(argv, trust_checkpoint=trusted, allow_classes=allowed, find_nan=find_nan)
     folder = cli.folder
     resume = checkpoint_to_resume(cli.config.resume, folder)
     if start is not None and resume is not None:
