@@ -13,7 +13,7 @@ LIBRARIES := libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6 libvulkan1 mesa-vulka
 # Some browser tests drive Chromium, which takes a while to install, so that only `make test` brings it.
 BROWSER := chromium
 
-.PHONY: setup demo test test-processors test-oldest lint types wheel clean
+.PHONY: setup demo test test-long test-processors test-oldest lint types wheel clean
 
 setup: $(VENV)/.installed $(VENV)/.libraries
 
@@ -62,6 +62,10 @@ test-oldest:
 	  trimesh==4.4.* tqdm matplotlib==3.8.* pillow pytest hypothesis
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps -e .
 	$(OLDEST)/bin/python -m pytest tests/ops
+
+# What takes minutes a test: long runs, and every tool on every hostile file.
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 lint: setup
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ def read_model_file(path: str | Path) -> dict[str, Any]:
         content = _read_npz(path) if zipfile.is_zipfile(path) else _read_pickle(path)
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
         raise ValueError(
-            f"{path}: expected a body model of arrays (.pkl or .npz), got {error or type(error).__name__}"
+            f"{path}: expected a body model of arrays (.pkl or .npz), got {' '.join(str(error).split()) or type(error).__name__}"
         ) from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a body model, a dictionary of arrays, got {type(content).__name__}")
