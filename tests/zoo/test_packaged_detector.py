@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from level_sweeps import turned
 
 import geo3d
+from geo3d.data.lidar.argoverse import Argoverse2Dataset
 from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.ops import box_iou_3d
+from geo3d.predict import Mounting
+from geo3d.predict.placement import move_boxes_back
 
 NAME = "dsvt-streets-detector"
 
@@ -53,6 +57,52 @@ def test_real_cars_are_found(detector, samples):
     distance = np.linalg.norm(boxes[:, :2], axis=1)
     best = overlaps(detector(sample), boxes[(distance > 7) & (distance < 30)])
     assert len(best) == 4 and (best > 0.5).all()
+
+
+MOUNTINGS = {
+    "lifted": ((0, 0, 0), 1.4, None),
+    "looking_along_y": ((0, 0, 90), 0.0, "y"),
+    "nose_down": ((0, 2, 0), 0.0, None),
+    "nose_up": ((0, -2, 0), 0.0, None),
+}
+
+
+@pytest.mark.parametrize("name", MOUNTINGS)
+def test_real_cars_are_found_from_other_mountings(name, detector, samples):
+    """The labelled cars of KITTI 000008 between 3 and 30 m, from the points alone: those of the sweep as it is, where they are."""
+    folder = samples / "kitti" / "training"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    angles, up, forward = MOUNTINGS[name]
+    sample = read_kitti_frame(folder, "000008")
+    points = sample.points.numpy()
+    boxes = np.asarray(sample.boxes)[np.asarray(sample.labels) == 0]
+    near = boxes[np.linalg.norm(boxes[:, :2], axis=1) < 30]
+    moved = detector(turned(points, *angles, up=up), Mounting(forward))
+    pose = np.eye(4)
+    pose[:3, :3] = turned(np.eye(4, dtype=np.float32)[:3], *angles)[:, :3].T
+    pose[2, 3] = up
+    expected = overlaps(detector(points), near)
+    cars = moved.detections.boxes[moved.detections.labels == 0].double()
+    got = box_iou_3d(move_boxes_back(cars, pose), torch.from_numpy(near.astype(np.float64))).max(0).values
+    assert len(near) == 5 and (expected > 0.5).all() and (got > 0.5).all()
+
+
+def test_argoverse2_as_it_is(detector, samples):
+    """Its origin is on the ground: cars ahead, and on all sides with four passes, none where there is none."""
+    folder = samples / "argoverse2" / "sensor" / "val"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    pytest.importorskip("pyarrow", reason="reads .feather")
+    for sample in (Argoverse2Dataset(folder)[index] for index in range(2)):
+        places = sample.boxes[torch.tensor([name == "REGULAR_VEHICLE" for name in sample.names])][:, :2]
+        for all_around, least in ((False, 4), (True, 10)):
+            found = detector(sample, all_around=all_around)
+            cars = found.detections.boxes[found.detections.labels == 0][:, :2]
+            distance = torch.cdist(cars, places).min(1)
+            assert len(cars) >= least and (distance.values < 1.5).all()
+            assert len(set(distance.indices.tolist())) == len(cars)  # none twice, across seams neither
+            assert found.placement.ground is not None and found.placement.moved == pytest.approx(0.33 - 1.73)
 
 
 def test_nothing_is_found_where_nothing_is(detector):
