@@ -61,7 +61,8 @@ def _train(argv: list[str]) -> int:
     restarts.end()
     if not cli.trainer.is_global_zero:
         return 0
-    chosen = cli.trainer.checkpoint_callback.best_model_path if cli.config.select == "best" else None
+    checkpoints: Any = cli.trainer.checkpoint_callback
+    chosen = checkpoints.best_model_path if cli.config.select == "best" else None
     if chosen:
         cli.model.load_state_dict(read_checkpoint(chosen, trust=trusted)["state_dict"])
     path = folder / "weights.safetensors"

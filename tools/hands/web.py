@@ -73,7 +73,8 @@ class HandServer:
 
         @web.middleware
         async def checked(request: web.Request, handler: Callable[..., Any]) -> Any:
-            refusal = self.access.refusal(request.path_qs, request.headers)
+            headers: Any = request.headers  # names come in any case
+            refusal = self.access.refusal(request.path_qs, headers)
             return await handler(request) if refusal is None else web.Response(status=403, text=refusal + "\n")
 
         application = web.Application(middlewares=[checked])
