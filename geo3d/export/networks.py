@@ -112,8 +112,17 @@ def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionPro
     folder = Path(folder).parent if Path(folder).name == MANIFEST else Path(folder)
     manifest = read_manifest(folder)
     info = _info(folder, manifest)
+    try:
+        return _network(folder, manifest, info, providers), info
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder / MANIFEST}: expected a manifest as geo3d export writes it, got {reason}") from None
+
+
+def _network(folder: Path, manifest: dict[str, Any], info: WeightsInfo, providers: Sequence[str]) -> nn.Module:
+    """The exported network of a manifest, which may lack anything."""
     if "network" in manifest:
-        return OnnxNetwork(folder, manifest, providers).eval(), info
+        return OnnxNetwork(folder, manifest, providers).eval()
     size = sum((folder / name).stat().st_size for name in (*manifest["files"], manifest["rest"]))
     try:
         network = build(info, size + SPARE_ELEMENTS)
@@ -121,7 +130,7 @@ def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionPro
         raise ValueError(f"{folder / MANIFEST}: {error}") from None
     if not isinstance(network, DSVTDetector):
         raise ValueError(f"{folder / MANIFEST}: expected a detector of DSVT, got {info.network}")
-    return OnnxDSVT(network.eval(), folder, manifest, providers), info
+    return OnnxDSVT(network.eval(), folder, manifest, providers)
 
 
 def read_export_info(folder: str | Path) -> WeightsInfo:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geo3d.descriptions import shortened
 from geo3d.zoo.weights import WeightsInfo
 
 FORMAT = "geo3d onnx 1"
@@ -225,11 +226,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no {path}; give a folder that geo3d export wrote")
     try:
         manifest = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a manifest of the format {FORMAT!r}")
-    for name in (*manifest["files"], *([manifest["rest"]] if "rest" in manifest else [])):
+    files = manifest.get("files")
+    for name in (*(files if isinstance(files, dict) else [None]), manifest.get("rest", MANIFEST)):
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"{path}: files and rest must be names of files beside it, got {shortened(name)}")
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {folder / name}, which {path} names")
     return manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 import geo3d
 from geo3d.descriptions import ClassificationLabels, CloudInput, read_description
+from geo3d.export.onnx import FORMAT, MANIFEST
 from geo3d.tools import cli
 from geo3d.zoo import weights_path
 from geo3d.zoo.weights import MAX_ELEMENTS, WeightsInfo, build, read_info, record_metrics
@@ -148,7 +150,7 @@ def test_a_description_that_is_no_object(text, tmp_path, capsys):
     for door in (geo3d.load, read_info, lambda file: record_metrics(file, {})):
         with pytest.raises(ValueError, match=r"net\.safetensors: its description (is no JSON|must be an object)"):
             door(path)
-    assert cli.main(["export", "dsvt", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert cli.main(["export", str(path), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -200,3 +202,32 @@ def test_mappings_become_descriptions():
         WeightsInfo("geo3d.models.x", {}, "classification", CloudInput(3))
     with pytest.raises(ValueError, match=r"preprocessing\.draw must be a whole number of 1 to .*, got 0"):
         read_description(CloudInput, {"num_points": 3, "draw": 0}, "preprocessing")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "expected a manifest of the format"),
+        ({"format": FORMAT}, "files and rest must be names of files beside it, got nothing"),
+        ({"format": FORMAT, "files": {"../net.onnx": {}}}, "must be names of files beside it, got '../net.onnx'"),
+        ({"format": FORMAT, "files": {}}, "its weights do not hold: expected an object, got nothing"),
+        ({"format": FORMAT, "files": {}, "weights": [1]}, "expected an object, got"),
+        (
+            {"format": FORMAT, "files": {}, "weights": {"network": "x", "arguments": {"n": 2**40}, "task": "t"}},
+            "arguments.n must be",
+        ),
+        (
+            {"format": FORMAT, "files": {}, "weights": {"network": "x", "arguments": {}, "task": "detection"}},
+            "expected a manifest as",
+        ),
+    ],
+)
+def test_exported_folders(content, message, tmp_path, cloud, capsys):
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    (folder / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"manifest.json: .*{re.escape(message)}"):
+        geo3d.load(folder)
+    assert cli.main(["predict", str(folder), str(cloud)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and "manifest.json" in error
