@@ -28,7 +28,7 @@ PICTURE = (1800, 900)  # pixels: from above, and over the driver's shoulder
 def _add_options(group: argparse._ActionsContainer, info: WeightsInfo | None) -> None:
     stored = "that of the weights"
     labels: Any = None if info is None else info.labels
-    if labels is not None and "score_threshold" in labels.decoder:
+    if labels is not None and isinstance(labels.decoder.get("score_threshold"), int | float):
         stored = f"{labels.decoder['score_threshold']:g}, {stored}"
         if labels.decoder.get("threshold_raw_scores"):
             stored += ", of scores before the predicted overlap corrects them"
