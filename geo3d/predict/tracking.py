@@ -16,6 +16,7 @@ from geo3d.predict.hands import FoundHand, HandPredictor, Side
 SEARCH_EVERY = 4  # frames between two looks for further hands, while one is tracked
 CHECK_EVERY = 10  # frames between two looks whether what is tracked is a hand
 SAME_HAND = 0.3  # common area by union from which two boxes are of one hand
+DRIFTED = 0.5  # likewise, below which a track goes on from the detector's box
 NEW_SCORE = 0.4  # of a box that begins a track
 KEEP_SCORE = 0.12  # of a box that keeps one
 CONFIDENCE_MEMORY = 0.7  # share of the last confidence in the next
@@ -192,22 +193,30 @@ class HandTracker:
     def _search(self, image: np.ndarray) -> None:
         """Look with the detector: tracks are confirmed or doubted, hands that nobody follows begin one."""
         boxes = list(self.finder(image, score=KEEP_SCORE))
-        for track in self._tracks:
-            near = [box for box in boxes if overlap(box.box, track.box) > SAME_HAND]
-            if near:
-                best = max(near, key=lambda box: overlap(box.box, track.box))
-                boxes = [box for box in boxes if overlap(box.box, track.box) <= SAME_HAND]
-                track.misses = 0
-                track.score = max(best.score, 0.5 * track.score)
-                self._vote(track, best)
-            else:
-                track.misses += 1
-                track.score *= 0.6
+        free = list(self._tracks)
+        for _, track, box in sorted(
+            ((_nearness(box.box, track.box), track, box) for track in self._tracks for box in boxes), key=lambda each: -each[0]
+        ):
+            if track in free and box in boxes and _nearness(box.box, track.box) > 0:
+                free.remove(track)
+                boxes.remove(box)
+                self._confirm(track, box)
+        for track in free:
+            track.misses += 1
+            track.score *= 0.6
         for box in boxes:
             if len(self._tracks) < self.hands and box.score >= NEW_SCORE and not self._is_followed(box):
                 vote = box.side_score if box.side == "right" else -box.side_score
                 self._tracks.append(_Track(self._next, box.side, box.box, box.score, vote, box.score))
                 self._next += 1
+
+    def _confirm(self, track: _Track, box: HandBox) -> None:
+        """The detector sees the hand of a track; where the track has drifted off, it goes on from there."""
+        track.misses = 0
+        track.score = max(box.score, 0.5 * track.score)
+        if overlap(box.box, track.box) < DRIFTED:
+            track.box, track.shift = box.box, np.zeros(2)
+        self._vote(track, box)
 
     @staticmethod
     def _vote(track: _Track, box: HandBox) -> None:
@@ -287,6 +296,13 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[:2] + first[2:], second[:2] + second[2:])
     common = float(np.maximum(high - low, 0).prod())
     return common / max(float(first[2:].prod() + second[2:].prod()) - common, 1e-9)
+
+
+def _nearness(first: np.ndarray, second: np.ndarray) -> float:
+    """How much two boxes may be of one hand: 0 where they are not, more the more they overlap and the nearer their middles are."""
+    apart = np.linalg.norm(first[:2] + first[2:] / 2 - second[:2] - second[2:] / 2) / max(first[2:].max(), second[2:].max())
+    common = overlap(first, second)
+    return common + 0.7 - min(0.7, float(apart)) if common > SAME_HAND or apart < 0.7 else 0.0
 
 
 def _moved(track: _Track) -> np.ndarray:

@@ -113,6 +113,22 @@ def test_a_hand_never_has_two_tracks(follow):
     assert len(apart[-1].hands) == 2
 
 
+def test_a_track_that_drifts_is_put_back_and_stays_the_same(world):
+    """The network always says that the hand is further to the right than it is."""
+
+    def predict(image, boxes, sides, matrix, enlarge):
+        hands = tuple(hand_at(box[:2] + box[2:] / 2 + [3, 0], side) for box, side in zip(boxes, sides, strict=True))
+        return FoundHands(image, matrix, True, hands)
+
+    tracker = HandTracker(predict, world.find, smooth=False)
+    world.hands = [("right", (100, 100))]
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    results = [tracker(frame, step / 30) for step in range(40)]
+    assert [[each.identity for each in result.hands] for result in results] == [[1]] * 40
+    places = [result.hands[0].hand.keypoints.mean(0)[0] for result in results]
+    assert max(places) < 100 + 1.2 * SIZE
+
+
 def test_a_wrong_side_at_first_is_put_right(world, follow):
     world.wrong_side = True
     follow(("right", (100, 100)))
