@@ -79,8 +79,10 @@ def draw_lines(picture: np.ndarray, lines: Sequence[str]) -> None:
     import cv2
 
     scale = max(picture.shape[1] / 1100, 0.35)
-    step = round(30 * scale)
+    step, left, weight = round(30 * scale), round(8 * scale), max(1, round(scale))
+    widths = [cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, weight)[0][0] for line in lines]
+    behind = picture[: (step * len(lines) + left) * bool(lines), : max(widths, default=0) + 2 * left]
+    behind[:] = behind // 3  # a dark ground: heavier letters under the white ones are wider in some versions of OpenCV
     for row, line in enumerate(lines):
-        place = (round(8 * scale), step * (row + 1))
-        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), round(4 * scale) + 1, cv2.LINE_AA)
-        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), max(1, round(scale)), cv2.LINE_AA)
+        place = (left, step * (row + 1))
+        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), weight, cv2.LINE_AA)
