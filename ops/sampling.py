@@ -20,7 +20,7 @@ def farthest_point_sample(
     batch_size: int | None = None,
     ties: Literal["lowest", "cuda"] = "lowest",
 ) -> Tensor:
-    """Furthest point sampling: each pick is the point whose distance to the points picked so far is largest.
+    """Farthest point sampling: each pick is the point whose distance to the points picked so far is largest.
 
     Eldar et al., "The farthest point strategy for progressive image sampling", IEEE TIP 1997.
 

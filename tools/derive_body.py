@@ -193,7 +193,7 @@ def _largest(weights: np.ndarray) -> np.ndarray:
 
 
 def _landmarks(vertices: np.ndarray, heads: np.ndarray, weights: np.ndarray, names: list[str]) -> dict[str, int]:
-    """Vertices that are furthest in some direction among those of a bone."""
+    """Vertices that are farthest in some direction among those of a bone."""
 
     def farthest(bone: str, direction: np.ndarray) -> int:
         return int(np.where(weights[:, names.index(bone)] > 0.5, vertices @ direction, -np.inf).argmax())

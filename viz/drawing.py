@@ -193,7 +193,7 @@ def _mesh_triangles(mesh: Mesh, camera: Camera, origin: np.ndarray, up: np.ndarr
 
 
 def _glass_triangles(mesh: Mesh, camera: Camera, origin: np.ndarray, up: np.ndarray) -> raycast.Triangles:
-    """As `_mesh_triangles`, with the opacity as a fourth channel in 0..255."""
+    """Triangles of a mesh for the camera, with the opacity as a fourth channel of the colours in 0..255."""
     triangles = _mesh_triangles(mesh, camera, origin, up)
     opacity = np.full((len(triangles.colors), 1), round(255 * mesh.opacity), dtype=np.uint8)
     return raycast.Triangles(triangles.vertices, np.concatenate([triangles.colors, opacity], axis=1), triangles.faces)

@@ -50,7 +50,7 @@ class OnnxDSVT(DSVTDetector):
 
     @torch.no_grad()
     def forward(self, points: Tensor, batch_index: Tensor, batch_size: int) -> CenterOutputs | TransFusionOutputs:
-        """As `DSVTDetector.forward`."""
+        """points [N, 3 + features], batch_index [N] -> outputs of the head, those of `DSVTDetector.forward`."""
         features, coords = self.encoder(points, batch_index, batch_size)
         for stage, described in zip(cast("list[Stage]", self.stages), self.described, strict=True):
             if described["pooling"] is not None:

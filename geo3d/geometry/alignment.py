@@ -26,7 +26,7 @@ def similarity_aligned(points: Tensor, target: Tensor, reflections: bool = False
 
 
 def rigid_aligned(points: Tensor, target: Tensor) -> Tensor:
-    """As `similarity_aligned`, without a change of scale and without mirroring."""
+    """points, target [B, N, 3] -> points turned and moved onto the target [B, N, 3], without a change of scale and without mirroring."""
     rotation, _, (center, target_center), _ = _procrustes(points, target, False)
     return (points - center) @ rotation + target_center
 

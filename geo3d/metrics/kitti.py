@@ -98,7 +98,7 @@ class KittiAveragePrecision(Metric):
             getattr(self, f"{kind}_counts").append(torch.from_numpy(table.counts).to(self.device))
 
     def compute(self) -> dict[str, float]:
-        """As `kitti_average_precision`."""
+        """Average precisions by name, those of `kitti_average_precision`, over all frames since the last reset."""
         return _average_precision(
             _Table(_joined(self.gt_rows), _joined(self.gt_counts)),
             _Table(_joined(self.pred_rows), _joined(self.pred_counts)),

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from geo3d.data.shapes.prepare import MOST_POINTS, Shape, network_points, oriented_cloud
+from geo3d.data.shapes.prepare import MAX_POINTS, Shape, network_points, oriented_cloud
 from geo3d.descriptions import ClassificationLabels, CloudInput, PartSegmentationLabels
 from geo3d.predict.base import Predictor, Result
 from geo3d.zoo.weights import WeightsInfo
@@ -87,7 +87,7 @@ class ShapeClassifier(ShapePredictor[ClassScores]):
         Raises:
             ValueError, FileNotFoundError: as `geo3d.data.shapes.prepare.oriented_cloud`.
         """
-        cloud, _ = oriented_cloud(source, most=MOST_POINTS)
+        cloud, _ = oriented_cloud(source, most=MAX_POINTS)
         points, _ = self._input(cloud)
         with torch.inference_mode():
             probabilities = self.network(self._tensor(points))[0].exp()

@@ -101,7 +101,7 @@ class WaymoFrames(nn.Module):
             self.precision.update(batch.boxes[mine], batch.labels[mine], levels[mine], each.boxes, each.labels, each.scores)
 
     def compute(self) -> dict[str, float]:
-        """As `WaymoAveragePrecision`; classes without objects are left out, and the monitored mean is 0 if there are none at all."""
+        """Figures of `WaymoAveragePrecision` by name; classes without objects are left out, and the monitored mean is 0 without any."""
         known = {name: value for name, value in self.precision.compute().items() if math.isfinite(value)}
         return {self.monitor: 0.0, **known}
 
@@ -134,7 +134,7 @@ class NuScenesFrames(nn.Module):
             self.score.update(row, self.frames.objects(row), moved)
 
     def compute(self) -> dict[str, float]:
-        """As `NuScenesDetectionScore`."""
+        """Figures of `NuScenesDetectionScore` by name."""
         return self.score.compute()
 
     def reset(self) -> None:
@@ -161,7 +161,7 @@ class Recall(nn.Module):
         self.recall.update(boxes_by_frame(batch), [detections.boxes for detections in found])
 
     def compute(self) -> dict[str, float]:
-        """As `BoxRecall`, 0 where there was no true box."""
+        """Fractions by names such as "recall_0.5"; 0 where there was no true box."""
         return {name: value if math.isfinite(value) else 0.0 for name, value in self.recall.compute().items()}
 
     def reset(self) -> None:

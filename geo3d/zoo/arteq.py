@@ -39,7 +39,7 @@ def is_official(names: Iterable[str]) -> bool:
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As `geo3d.zoo.convert_official`.
+    """State dict of ours from the authors' tensors by name; raises ValueError for a name that released checkpoints do not have.
 
     Biases of convolutions and the skip connection of the first block are left out: the normalisation that follows removes them. Rotations,
     kernel points and the table of neighbours are compared with ours and left out.

@@ -37,7 +37,7 @@ def is_official(names: Iterable[str]) -> bool:
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As `geo3d.zoo.convert_official`, for `DSVTDetector` or some of its parts (`encoder.`, `backbone.`, `bev.`, `head.`)."""
+    """State dict of ours from the authors' tensors by name, for `DSVTDetector` or some of its parts (`encoder.`, `backbone.`, `bev.`, `head.`)."""
     converted = convert_detection_names(state_dict)
     for name, tensor in state_dict.items():
         if name == "global_step" or name.startswith(("backbone_2d.", "dense_head.")):

@@ -45,7 +45,7 @@ def is_official(names: Iterable[str]) -> bool:
 
 
 def convert(state_dict: Mapping[str, Tensor], grouping_blocks: Collection[int] = GROUPING_BLOCKS) -> dict[str, Tensor]:
-    """As `geo3d.zoo.convert_official`, for `LRGT` or some of its parts (`encoder.`, `merger.`, `decoder.`).
+    """State dict of ours from the authors' tensors by name, for `LRGT` or some of its parts (`encoder.`, `merger.`, `decoder.`).
 
     Args:
         state_dict: tensors of one or more of the three parts of a checkpoint, together.

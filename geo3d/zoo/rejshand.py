@@ -32,7 +32,7 @@ def is_official(names: Iterable[str]) -> bool:
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As `geo3d.zoo.convert_official`, for `ReJSHand` or its heads. The joint regressor is in no checkpoint."""
+    """State dict of ours from the authors' tensors by name, for `ReJSHand` or its heads. The joint regressor is in no checkpoint."""
     converted = {}
     for name, tensor in state_dict.items():
         name = name.removeprefix("module.")

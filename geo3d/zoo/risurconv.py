@@ -29,7 +29,7 @@ def is_official(names: Iterable[str]) -> bool:
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As `geo3d.zoo.convert_official`, for the classifier and the part segmentor."""
+    """State dict of ours from the authors' tensors by name, for the classifier and the part segmentor."""
     head = SEGMENTOR_HEAD if "conv1.weight" in state_dict else CLASSIFIER_HEAD
     converted = {}
     for name, tensor in state_dict.items():

@@ -1,4 +1,4 @@
-"""Furthest point sampling on the CPU."""
+"""Farthest point sampling on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Furthest point sampling in Triton: small clouds by one program each, large ones by many programs and one launch for each pick."""
+"""Farthest point sampling in Triton: small clouds by one program each, large ones by many programs and one launch for each pick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definition of furthest point sampling in plain torch."""
+"""Definition of farthest point sampling in plain torch."""
 
 from __future__ import annotations
 

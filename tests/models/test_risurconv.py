@@ -129,7 +129,7 @@ def test_released_behaviour_depends_on_batch_and_order():
     assert (network(clouds[:1].flip(1)) - alone).abs().max() > 1e-6
     turned = torch.cat([clouds[:1], rotated(clouds[0], rotations(5))])
     codes = network.encode(turned)
-    assert (codes[1:] - codes[0]).abs().max() < 1e-9  # rotation it does stand, with the reference's rounding mended
+    assert (codes[1:] - codes[0]).abs().max() < 1e-9  # rotation it does stand, with the reference's rounding fixed
 
 
 def outputs(task: str, clouds: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Furthest point sampling: every implementation against the definition, its rules, and its registration."""
+"""Farthest point sampling: every implementation against the definition, its rules, and its registration."""
 
 from __future__ import annotations
 

@@ -92,9 +92,9 @@ def talk(server, *messages, headers=None, query=""):
 
 def test_frames_come_back_with_hands(serving):
     server = serving()
-    grey, red = np.full((120, 160, 3), 90, np.uint8), np.full((120, 160, 3), 90, np.uint8)
+    gray, red = np.full((120, 160, 3), 90, np.uint8), np.full((120, 160, 3), 90, np.uint8)
     red[40:80, 60:100] = RED
-    answers, _ = talk(server, jpeg(grey), jpeg(red))
+    answers, _ = talk(server, jpeg(gray), jpeg(red))
     (nothing, first), (something, second) = answers
     assert nothing == {"frame": 1, "state": "searching", "hands": []}
     assert something == {"frame": 2, "state": "tracking", "hands": [{"id": 1, "side": "left", "confidence": 0.75}]}

@@ -44,10 +44,10 @@ def test_writes_parameters_mesh_parts_and_a_picture(weights, scan, tmp_path, cap
     made = body(**{name: torch.from_numpy(fields[name]).float() for name in ("betas", "global_orient", "body_pose", "transl")})
     vertices = made.vertices[0].detach().numpy() + fields["displacements"]
     mesh = trimesh.load(out / "scan_body.ply", process=False)
-    assert np.allclose(vertices / fields["metres_per_unit"], mesh.vertices, atol=0.1)  # in the scan's centimetres
+    assert np.allclose(vertices / fields["meters_per_unit"], mesh.vertices, atol=0.1)  # in the scan's centimetres
     assert len(trimesh.load(out / "scan_parts.ply").vertices) == len(trimesh.load(scan).vertices)
     [result] = json.loads((tmp_path / "found.json").read_text())
-    assert result["metres_per_unit"] == 0.01 and result["mean_distance_mm"] > 0
+    assert result["meters_per_unit"] == 0.01 and result["mean_distance_mm"] > 0
     assert (tmp_path / "fit.png").stat().st_size > 5000
     assert main(arguments) == 2  # nothing is replaced
     assert "exists" in capsys.readouterr().err

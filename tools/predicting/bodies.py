@@ -82,7 +82,7 @@ def _as_json(path: Path, fit: BodyFit, outputs: tuple[Path, ...]) -> dict[str, A
         "file": str(path),
         "mean_distance_mm": 1000 * fit.mean_distance,
         "distance_95_mm": 1000 * fit.far_distance,
-        "metres_per_unit": fit.units.scale,
+        "meters_per_unit": fit.units.scale,
         "notes": list(fit.notes),
         "betas": fit.betas.tolist(),
         "outputs": [str(output) for output in outputs],
@@ -100,8 +100,8 @@ def _write(fit: BodyFit, outputs: tuple[Path, ...], offset: Any) -> None:
     arrays: dict[str, Any] = {name: getattr(fit, name)[None] for name in ("betas", "global_orient", "body_pose", "transl")}
     if fit.displacements is not None:
         arrays["displacements"] = fit.displacements
-    # metres; divided by metres_per_unit, plus offset, they are in the coordinates of the file
-    np.savez(parameters, **arrays, metres_per_unit=fit.units.scale, offset=offset)
+    # metres; divided by meters_per_unit, plus offset, they are in the coordinates of the file
+    np.savez(parameters, **arrays, meters_per_unit=fit.units.scale, offset=offset)
     trimesh.Trimesh(fit.vertices + offset, fit.faces, process=False).export(mesh)
     write_ply(parts, fit.points + offset, colors=by_label(fit.labels), labels=fit.labels, overwrite=True)
 

@@ -18,9 +18,7 @@ from geo3d.data.hands.freihand import read_rgb
 from geo3d.data.hands.samples import HandLabels
 from geo3d.geometry.virtual_camera import default_camera_matrix
 
-SMALLEST_HAND = (
-    0.5  # by the median; a label that is smaller has its points in a heap, which landmark models give where they fail
-)
+MIN_HAND = 0.5  # by the median; a label that is smaller has its points in a heap, which landmark models give where they fail
 CANVAS = 224  # side of the pictures that are put together
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -56,7 +54,7 @@ class HandPhotographs:
             found = f"{list(labels[wrong[0]].shape)} for {wrong[0]}" if wrong else f"none with a score of {min_score}"
             raise ValueError(f"{path}: expected 21 pixels for each picture, got {found}")
         extents = {name: float(np.ptp(uv, axis=0).max()) for name, uv in labels.items()}
-        smallest = SMALLEST_HAND * float(np.median(list(extents.values())))
+        smallest = MIN_HAND * float(np.median(list(extents.values())))
         self.names = sorted(name for name, extent in extents.items() if extent >= smallest)
         self.keypoints = labels
         self.keep_wall = keep_wall

@@ -26,7 +26,7 @@ from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_genera
 from geo3d.descriptions import SceneInput
 
 SIDES = {"right": 0, "left": 1, "hidden": -1}
-FEWEST_KEYPOINTS = 9  # a hand that shows fewer of its 21 counts neither as hand nor as background
+MIN_KEYPOINTS = 9  # a hand that shows fewer of its 21 counts neither as hand nor as background
 SMALLEST = 0.045  # likewise, one whose longer side is less of the picture's
 SHAPES = (1.0, 4 / 3, 16 / 9, 3 / 4, 9 / 16)  # width by height of pictures in training
 PASTED = (0.1, 0.75)  # side of a pasted photograph, of the picture's side
@@ -217,7 +217,7 @@ def labels_of(hands: Sequence[SceneHand], side: int) -> tuple[Tensor, Tensor]:
         low, high = hand.keypoints[inside].min(0), hand.keypoints[inside].max(0)
         box = np.concatenate([(low + high) / 2 + 0.5, np.maximum(high - low, 1.0)]) / side
         boxes.append(box)
-        sides.append(hand.side if inside.sum() >= FEWEST_KEYPOINTS and box[2:].max() >= SMALLEST else -1)
+        sides.append(hand.side if inside.sum() >= MIN_KEYPOINTS and box[2:].max() >= SMALLEST else -1)
     return torch.tensor(np.array(boxes).reshape(-1, 4), dtype=torch.float32), torch.tensor(sides, dtype=torch.int64)
 
 

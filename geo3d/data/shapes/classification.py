@@ -1,4 +1,4 @@
-"""What the classification data sets share: clouds in memory, furthest point subsets, and the Lightning data module."""
+"""What the classification data sets share: clouds in memory, farthest point subsets, and the Lightning data module."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_split(name: str, split: str) -> None:
 
 
 def farthest_points(points: np.ndarray, num_points: int, source: object) -> np.ndarray:
-    """Spread-out subset of a cloud by furthest point sampling from its first point.
+    """Spread-out subset of a cloud by farthest point sampling from its first point.
 
     Args:
         points: [N, C] float32, positions in the first three columns.

@@ -30,7 +30,7 @@ CANDIDATES_PER_POINT = 5  # also the first factor of the reference's Poisson-dis
 class FG3DDataset(ClassificationDataset):
     """Meshes of one category and split as clouds in the unit sphere, with the normals of the faces.
 
-    Uniform candidates on each mesh are thinned by furthest point sampling; the reference thins as many by Poisson-disk sampling,
+    Uniform candidates on each mesh are thinned by farthest point sampling; the reference thins as many by Poisson-disk sampling,
     which spreads them about as evenly. A cache of RISurConv's code for the same number of points is read in place of the meshes.
     Clouds are cached beside the data, or in geo3d's cache folder where the data is read-only.
 
@@ -117,7 +117,7 @@ def _read_meshes(
         root,
         f"fg3d_{category}_{split}_{num_points}pts_{seed}",
         files,
-        ("furthest of candidates", num_points, num_candidates, seed),
+        ("farthest of candidates", num_points, num_candidates, seed),
         lambda: {"points": sample_meshes_evenly(files, num_points, num_candidates, seed, f"FG3D {category} {split}")},
     )
     return arrays["points"], np.array(labels, dtype=np.int64)

@@ -14,7 +14,7 @@ from geo3d.data.shapes.classification import farthest_points
 
 
 def sample_meshes_evenly(files: Sequence[Path], num_points: int, num_candidates: int, seed: int, title: str) -> np.ndarray:
-    """Points and face normals of meshes: uniform candidates, of which furthest point sampling keeps some.
+    """Points and face normals of meshes: uniform candidates, of which farthest point sampling keeps some.
 
     Args:
         files: M meshes; the random numbers of each depend on the seed and its name, not on its place in the list.

@@ -37,7 +37,7 @@ Variant = Literal["modelnet40", "modelnet10"]
 
 
 class ModelNet40Dataset(ClassificationDataset):
-    """Shapes of one split in the unit sphere, each reduced by furthest point sampling from the first point of its file.
+    """Shapes of one split in the unit sphere, each reduced by farthest point sampling from the first point of its file.
 
     The reduced clouds are cached beside the data, or in geo3d's cache folder where the data is read-only. A pickle cache of
     PointNet++'s descendants for the same number of points, if there is one, is read in place of the text files: its points are
@@ -129,5 +129,5 @@ def _read_text(
             "points": np.stack([farthest_points(read_point_table(path, COLUMNS, ","), num_points, path) for path in progress])
         }
 
-    arrays = cached_arrays(root, f"{variant}_{split}_{num_points}pts", files, ("furthest points from 0", num_points), read_all)
+    arrays = cached_arrays(root, f"{variant}_{split}_{num_points}pts", files, ("farthest points from 0", num_points), read_all)
     return arrays["points"], np.array(labels, dtype=np.int64)

@@ -25,7 +25,7 @@ NUM_CANDIDATES = 10_000  # as many as the text release has a shape
 class ModelNetOffDataset(ClassificationDataset):
     """Meshes of one split as clouds in the unit sphere, with the normals of the faces.
 
-    Of 10,000 points drawn uniformly on each mesh furthest point sampling keeps some, as with the text release. The windings of
+    Of 10,000 points drawn uniformly on each mesh farthest point sampling keeps some, as with the text release. The windings of
     these meshes are inconsistent, so that many normals point inwards: consider `orient_normals`. Clouds are cached beside the
     data, or in geo3d's cache folder where the data is read-only.
 
@@ -53,7 +53,7 @@ class ModelNetOffDataset(ClassificationDataset):
             root,
             f"meshes_{split}_{num_points}pts_{seed}",
             files,
-            ("furthest of candidates", num_points, num_candidates, seed),
+            ("farthest of candidates", num_points, num_candidates, seed),
             lambda: {"points": sample_meshes_evenly(files, num_points, num_candidates, seed, f"{root.name} {split}")},
         )
         points = np.stack([unit_sphere(cloud) for cloud in arrays["points"]])

@@ -15,14 +15,14 @@ from geo3d.ops import farthest_point_sample
 
 MIN_POINTS = 32  # distinct points without which a shape says nothing
 MESH_POINTS = 10_000  # drawn on a mesh, as many as the files of ModelNet40 hold
-MOST_POINTS = 200_000  # of a cloud that is described by its shape, or whose normals are estimated
+MAX_POINTS = 200_000  # of a cloud that is described by its shape, or whose normals are estimated
 Shape = str | Path | Geometry | np.ndarray
 
 
 def oriented_cloud(shape: Shape, seed: int = 0, *, most: int | None = None) -> tuple[np.ndarray, str]:
     """Points with unit normals of a file, a geometry or an array.
 
-    Meshes are sampled, with the normals of their faces. Clouds without normals get estimated ones; beyond `MOST_POINTS` they are estimated
+    Meshes are sampled, with the normals of their faces. Clouds without normals get estimated ones; beyond `MAX_POINTS` they are estimated
     on so many points drawn at random, and each other point has the normal of its nearest.
 
     Args:
@@ -59,7 +59,7 @@ def oriented_cloud(shape: Shape, seed: int = 0, *, most: int | None = None) -> t
 def network_points(
     cloud: np.ndarray, num_points: int, orient: bool, draw: int | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A cloud as the data sets give it to a network: furthest points, in the unit sphere, normals turned outwards.
+    """A cloud as the data sets give it to a network: farthest points, in the unit sphere, normals turned outwards.
 
     Args:
         cloud: [N, 6] float32.
@@ -88,9 +88,9 @@ def _drawn(count: int, most: int, seed: int) -> np.ndarray:
 
 
 def _normals(points: np.ndarray, seed: int) -> np.ndarray:
-    if len(points) <= MOST_POINTS:
+    if len(points) <= MAX_POINTS:
         return estimate_normals(points)
-    few = points[_drawn(len(points), MOST_POINTS, seed)]
+    few = points[_drawn(len(points), MAX_POINTS, seed)]
     return estimate_normals(few)[cKDTree(few).query(points, workers=-1)[1]]
 
 

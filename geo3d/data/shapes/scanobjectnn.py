@@ -54,11 +54,11 @@ FILES = {
 }
 
 MAX_BYTES = 2**32  # of an array; those of the data set have less than a tenth
-MOST_PACKED = 1100  # times that deflate makes an array smaller at best
+MAX_PACKED = 1100  # times that deflate makes an array smaller at best
 
 
 class ScanObjectNNDataset(ClassificationDataset):
-    """Scans of one split, reduced by furthest point sampling from their first point, with estimated normals.
+    """Scans of one split, reduced by farthest point sampling from their first point, with estimated normals.
 
     The clouds keep their place and size, as in the reference. Normals are estimated on the reduced cloud. The result is cached
     beside the file, or in geo3d's cache folder where the data is read-only.
@@ -89,7 +89,7 @@ class ScanObjectNNDataset(ClassificationDataset):
             path.parent,
             f"{path.stem}_{num_points}pts_normals",
             [path],
-            ("furthest points from 0, normals of 32 neighbours", num_points),
+            ("farthest points from 0, normals of 32 neighbours", num_points),
             lambda: _reduce(path, num_points),
         )
         super().__init__(arrays["points"], arrays["labels"], CLASS_NAMES, **options)
@@ -178,7 +178,7 @@ def _array(file: Any, key: str, path: Path) -> np.ndarray:
         raise ValueError(f"{path}: expected {key} as an array of numbers, got {'nothing' if dataset is None else dataset}")
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{path}: expected {key} in the file itself, got one that lies in other files")
-    room = dataset.id.get_storage_size() * (MOST_PACKED if dataset.compression else 1)
+    room = dataset.id.get_storage_size() * (MAX_PACKED if dataset.compression else 1)
     if dataset.nbytes > min(room, MAX_BYTES):
         raise ValueError(
             f"{path}: expected {key} {list(dataset.shape)} to be in the file, which has {room:,} of its {dataset.nbytes:,} bytes"

@@ -41,7 +41,7 @@ class LayerSettings:
         radius: of the ball of neighbours, metres.
         sigma: reach of a kernel point, square metres.
         neighbors: most neighbours of a point.
-        lazy: keep the first points and not those of furthest point sampling; without `as_released` that is the same.
+        lazy: keep the first points and not those of farthest point sampling; without `as_released` that is the same.
     """
 
     in_channels: int

@@ -68,7 +68,7 @@ def kernel_points(count: int = len(KERNEL)) -> Tensor:
     points = np.array(KERNEL)
     points /= np.linalg.norm(points, axis=1).max()
     if count < len(points):
-        chosen = [0, 1]  # each further one is the furthest from those before
+        chosen = [0, 1]  # each further one is the farthest from those before
         while len(chosen) < count:
             distance = np.linalg.norm(points[:, None] - points[chosen], axis=-1).min(1)
             chosen.append(int(distance.argmax()))

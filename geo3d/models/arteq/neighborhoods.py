@@ -13,7 +13,7 @@ NEAR_ORIGIN = 1e-3  # square metres
 def canonical_order(points: Tensor) -> Tensor:
     """All points [B, N, 3] in an order that depends on where they are and not on how they were listed: [B, N, 3].
 
-    It is that of furthest point sampling, which begins at the point furthest from the centroid, so that the first points of it are as spread
+    It is that of farthest point sampling, which begins at the point farthest from the centroid, so that the first points of it are as spread
     out as so many can be. Of points at one place a single one is kept; the first point fills up the end.
     """
     centered = points - points.double().mean(1, keepdim=True).to(points.dtype)
@@ -22,13 +22,13 @@ def canonical_order(points: Tensor) -> Tensor:
 
 
 def released_samples(points: Tensor, count: int) -> Tensor:
-    """Furthest point sampling as the released code has it: [B, count] indices into points [B, N, 3].
+    """Farthest point sampling as the released code has it: [B, count] indices into points [B, N, 3].
 
     It begins at the first point and never takes a point that is within 3.2 cm of the coordinate origin.
     """
     x, y, z = points.unbind(-1)
     is_near = x * x + y * y + z * z <= NEAR_ORIGIN
-    # points at the place of the start are never the furthest
+    # points at the place of the start are never the farthest
     candidates = torch.where(is_near[..., None], points[:, :1], points)
     return farthest_point_sample(candidates, count, ties="cuda")
 

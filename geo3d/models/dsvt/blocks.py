@@ -62,7 +62,7 @@ class SetLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, features: Tensor, position: Tensor, rows: Tensor, padding: Tensor) -> Tensor:
-        """As `SetAttention.forward`."""
+        """features, position [V, C], rows [S, T], padding [S, T] bool -> [V, C]; every row must be in a set."""
         x = self.attention_norm(features + self.attention(features, position, rows, padding))
         x = self.feedforward_norm(x + self.narrow(self.activation(self.widen(x))))
         return self.norm(x + features)

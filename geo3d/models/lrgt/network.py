@@ -91,7 +91,7 @@ class LRGT(nn.Module):
         return self.logits(images).sigmoid()
 
     def logits(self, images: Tensor) -> Tensor:
-        """As `forward`, before the sigmoid."""
+        """images [B, V, 3, H, W] -> [B, D, H, W] occupancies before the sigmoid."""
         size = self.image_size
         if images.ndim != 5 or 0 in images.shape or images.shape[2:] != (3, size, size) or not images.is_floating_point():
             found = f"{list(images.shape)} {images.dtype}"

@@ -41,7 +41,7 @@ class FoldedReJSHand(nn.Module):
         self.image_size = network.image_size
 
     def forward(self, images: Tensor) -> HandOutput:
-        """As `ReJSHand.forward`."""
+        """images [B, 3, H, W] R, G, B in 0..255 -> `HandOutput`, that of `ReJSHand.forward`."""
         return self.network(images)
 
 
@@ -114,7 +114,7 @@ class FoldedMeshHead(nn.Module):
         )
 
     def forward(self, features: Tensor, keypoints: Tensor) -> Tensor:
-        """As `MeshHead.forward`."""
+        """features [B, C, H, W], keypoints [B, J, 2] -> vertices [B, V, 3], those of `MeshHead.forward`."""
         whole = self.whole_map or torch.compiler.is_exporting() or torch.jit.is_tracing()
         sampled = self._sampled_map(features, keypoints) if whole else self._sampled_cells(features, keypoints)
         x = self.first(sampled) + self.constant

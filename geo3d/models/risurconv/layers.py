@@ -128,7 +128,7 @@ class SetAbstraction(nn.Module):
     """Convolution from points onto a subset of them.
 
     Args:
-        num_centers: S; the centres are the first S source points, which furthest point sampling has put in order.
+        num_centers: S; the centres are the first S source points, which farthest point sampling has put in order.
         num_neighbors: k.
         in_channels, out_channels, embedding: as in `SurfaceConv`.
         as_released: order the neighbours as the released code does (see `angular_keys`).

@@ -205,7 +205,7 @@ def _abstractions(
 
 
 def _prepare(points: Tensor, num_centers: int, as_released: bool) -> tuple[Surface, Surface]:
-    """The cloud as a surface, and its `num_centers` furthest points in the order of sampling.
+    """The cloud as a surface, and its `num_centers` farthest points in the order of sampling.
 
     Sampling the sampled points again gives a prefix of them, so the centres of all levels are prefixes of one list.
     """

@@ -57,7 +57,7 @@ def test_clouds_are_spread_subsets_in_the_unit_sphere(root):
     norms = sample.points[:, :3].norm(dim=1)
     assert norms.max().item() == pytest.approx(1, abs=1e-6)
     torch.testing.assert_close(sample.points[:, :3].mean(0), torch.zeros(3))
-    # The normals tell which line of the file each point is: the first is line 1, the second the furthest from it.
+    # The normals tell which line of the file each point is: the first is line 1, the second the farthest from it.
     lines = np.linalg.norm(file[None, :, 3:] - sample.points[:, None, 3:].numpy(), axis=2).argmin(1)
     assert len(set(lines)) == 16 and lines[0] == 0
     assert lines[1] == np.linalg.norm(file[:, :3] - file[0, :3], axis=1).argmax()

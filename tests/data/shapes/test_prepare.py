@@ -18,7 +18,7 @@ def seen(monkeypatch):
         counts.append(len(points))
         return estimate(points)
 
-    monkeypatch.setattr(prepare, "MOST_POINTS", 500)
+    monkeypatch.setattr(prepare, "MAX_POINTS", 500)
     monkeypatch.setattr(prepare, "estimate_normals", counting)
     return counts
 

@@ -19,7 +19,7 @@ from geo3d.data.synthetic.hands.skins import procedural_skin
 from geo3d.geometry.cameras import Camera, pinhole
 
 WIDE_SIZE = 256
-SMALLEST, LARGEST = 0.08, 0.9  # longer side of the box around the keypoints, of the picture's side
+MIN_FILL, MAX_FILL = 0.08, 0.9  # longer side of the box around the keypoints, of the picture's side
 COUNTS = (0.16, 0.39, 0.45)  # how often there are no, one and two hands
 MAX_OVERLAP = 0.12  # of the boxes of two hands, of the smaller one, most times
 HEAD_JOINTS = (12, 15)  # neck and head in SMPL's order
@@ -56,14 +56,14 @@ def make_wide_picture(seed: int, index: int, materials: Materials) -> WidePictur
     keypoints: list[np.ndarray] = []
     skins: list[int] = []
     farthest = 0.4
-    fill = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))
+    fill = np.exp(rng.uniform(np.log(MIN_FILL), np.log(MAX_FILL)))
     for _ in range(int(rng.choice(3, p=COUNTS))):
         side = "left" if rng.random() < 0.5 else "right"
         if sides and rng.random() < 0.8:
             side = "left" if sides[0] == "right" else "right"
         alike = rng.random() < 0.75
-        own = fill * np.exp(rng.normal(0, 0.2)) if alike else np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))
-        placed = _placed_hand(camera, side, float(np.clip(own, SMALLEST, LARGEST)), keypoints, materials, rng)
+        own = fill * np.exp(rng.normal(0, 0.2)) if alike else np.exp(rng.uniform(np.log(MIN_FILL), np.log(MAX_FILL)))
+        placed = _placed_hand(camera, side, float(np.clip(own, MIN_FILL, MAX_FILL)), keypoints, materials, rng)
         if placed is not None:
             skins.append(len(scene.parts))
             scene.parts += placed[0]
