@@ -12,6 +12,7 @@ import torch
 from geo3d.data import HandScenes
 from geo3d.data.hands.scenes import SceneBatch
 from geo3d.data.synthetic.hands.generate import write_hands
+from geo3d.descriptions import SceneInput
 from geo3d.models.rejshand import HandDetector, ReJSHand
 from geo3d.tasks import HandDetection
 
@@ -53,7 +54,7 @@ def test_it_trains_from_generated_scenes(folder, tmp_path):
     trainer.fit(task, data)
     assert np.isfinite(float(trainer.callback_metrics["train/loss"]))
     assert "val/average_precision" in trainer.callback_metrics
-    assert task.preprocessing() == {"image_size": 96}
+    assert task.preprocessing() == SceneInput(96)
 
 
 @pytest.mark.skipif(
