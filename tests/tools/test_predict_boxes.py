@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import argparse
 import json
-from pathlib import Path
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,11 @@ from street_frames import RANGE, write_frames
 import geo3d
 from geo3d.data.lidar.box_files import ENDING, SweepBoxes, boxes_as_json, read_box_file, sweep_name
 from geo3d.data.lidar.kitti import read_kitti_frame
-from geo3d.data.lidar.box_files import ENDING, SweepBoxes, boxes_as_json, read_box_file, sweep_name
 from geo3d.data.lidar.kitti_labels import read_label_file
 from geo3d.data.lidar.sweeps import LidarSample, read_sweep
 from geo3d.models.dsvt import DSVTCenter
 from geo3d.tools import predict
 from geo3d.tools.predicting import boxes as boxes_tool
-from geo3d.tools.predicting.files import output_files
-from geo3d.tools.viewing import Options, open_paths
 from geo3d.tools.predicting.files import output_files
 from geo3d.tools.viewing import Options, open_paths
 from geo3d.zoo.weights import WeightsInfo, save_weights
@@ -255,70 +250,6 @@ def test_min_score_is_the_threshold_of_the_decoder(root, tmp_path):
     (low, more), (_, none) = scores("--min-score", "0"), scores("--score", "0.999")
     assert default == 0.3 and low == 0 and found == same and none == []
     assert len(more) > len(found) and min(more) < 0.3 and all(score > 0.3 for score in found)
-
-
-def test_view_shows_what_predict_looked_for(detector, root, tmp_path):
-    sweep = root / "training/velodyne/000000.bin"
-    assert predict.main([str(detector), str(sweep), "--out", str(tmp_path), "--min-score", "0.01"]) == 0
-    path = tmp_path / "000000_boxes.json"
-    [(file, boxes)] = read_box_file(path)
-    assert file == sweep and boxes.min_score == 0.01 and len(boxes.boxes) > 0 and sweep_name(file) == "000000"
-
-    def shown(min_score):
-        scene = open_paths([path], Options(min_score=min_score))[0].scene
-        return len(scene.layers["predicted boxes"].parts[0].segments) // 14
-
-    assert shown(None) == len(boxes.boxes) == shown(0.0)
-    assert shown(float(boxes.scores.max())) == (boxes.scores == boxes.scores.max()).sum()
-
-
-def test_names_of_sweeps():
-    names = {"a/000008.bin": "000008", "n015__LIDAR.pcd.bin": "n015__LIDAR", "b.PCD": "b", "c.tar.ply": "c.tar", "d": "d"}
-    assert {path: sweep_name(path) for path in names} == names
-    for path in ("n015__LIDAR.pcd.bin", "000008.bin"):
-        arguments = argparse.Namespace(files=[Path(path)], out=Path("out"))
-        assert output_files(arguments, ENDING, sweep_name) == [Path("out") / f"{names.get(path, '000008')}_boxes.json"]
-
-
-def test_box_files_carry_velocities_and_offsets(tmp_path):
-    boxes = SweepBoxes(np.arange(9.0)[None] + 5e6, ("Car",), np.array([0.5]), 0.1)
-    (tmp_path / "x.json").write_text(json.dumps([boxes_as_json("s.bin", boxes, ("Car", "Van"))]))
-    [(file, read)] = read_box_file(tmp_path / "x.json")
-    assert file.name == "s.bin" and read.names == ("Car",) and read.min_score == 0.1
-    np.testing.assert_array_equal(read.boxes, boxes.boxes)
-    for damaged in ('{"file": "a", "objects": [{"name": "Car"}]}', '{"file": "a", "objects": 7}', "[1]", "{", "[" * 10**5):
-        (tmp_path / "x.json").write_text(damaged)
-        with pytest.raises(ValueError, match=r"x\.json: expected"):
-            read_box_file(tmp_path / "x.json")
-
-
-def test_a_damaged_label_file_does_not_break_a_prediction(detector, root, tmp_path):
-    sweep = tmp_path / "training" / "velodyne" / "000000.bin"
-    for folder, name in (("velodyne", "000000.bin"), ("calib", "000000.txt"), ("image_2", "000000.png")):
-        (tmp_path / "training" / folder).mkdir(parents=True)
-        (tmp_path / "training" / folder / name).write_bytes((root / "training" / folder / name).read_bytes())
-    labels = tmp_path / "training" / "label_2" / "000000.txt"
-    labels.parent.mkdir()
-    labels.write_bytes(b"Car \xff one two")
-    assert predict.main([str(detector), str(sweep), "--out", str(tmp_path / "out")]) == 0
-    found = geo3d.load(detector)(sweep)
-    assert found.sample.cameras and not len(found.sample.boxes)
-
-
-def test_min_score_is_the_threshold_of_the_decoder(root, tmp_path):
-    """Below the stored threshold as well as above it; the default that the help names is the one that acts."""
-    stored = weights(tmp_path, score_threshold=0.25)
-    sweep = str(root / "training/velodyne/000000.bin")
-
-    def scores(*options):
-        assert predict.main([str(stored), sweep, "--out", str(tmp_path), "--overwrite", *options]) == 0
-        result = json.loads((tmp_path / "000000_boxes.json").read_text())
-        return result["min_score"], [each["score"] for each in result["objects"]]
-
-    (default, found), (_, same) = scores(), scores("--min-score", "0.25")
-    (low, more), (_, none) = scores("--min-score", "0"), scores("--score", "0.999")
-    assert default == 0.25 and low == 0 and found == same and none == []
-    assert len(more) > len(found) and min(more) < 0.25 and all(score > 0.25 for score in found)
 
 
 def test_view_shows_what_predict_looked_for(detector, root, tmp_path):
