@@ -48,7 +48,9 @@ def test_a_bad_decoder_option_is_told_before_any_sweep():
 
 def test_a_task_of_a_later_version():
     info = replace(read_info(weights_path("dsvt-streets-detector")), task="singing")
-    with pytest.raises(ValueError, match="weights are for the task 'singing'; this version of geo3d predicts body_fitting, classification"):
+    with pytest.raises(
+        ValueError, match="weights are for the task 'singing'; this version of geo3d predicts body_fitting, classification"
+    ):
         predictor_for(build(info), info)
 
 

@@ -192,8 +192,9 @@ def test_the_page_in_chromium(serving, fake_camera):
         assert page.evaluate("window.geo3dHands")[0]["side"] == "left"
         assert "tracking: left 75 %" in page.text_content("#state")
         assert page.evaluate("document.getElementById('picture').naturalWidth") == 320
+        wait_for(page, "window.geo3dFrames > 60")
         page.click("#mirror")
-        wait_for(page, "window.geo3dFrames < 9")  # another connection, counted anew
+        wait_for(page, "window.geo3dFrames < 60")  # another connection, counted anew, which is seen for a second at least
         page.click("#stop")
         assert page.text_content("#state").startswith("stopped")
         frames = page.evaluate("window.geo3dFrames")
