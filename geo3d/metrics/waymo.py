@@ -79,11 +79,11 @@ class WaymoAveragePrecision(Metric):
         """Objects and predictions of one frame, either of which may be none.
 
         Args:
-            boxes: [G, 7 or more] true boxes.
+            boxes: [G, 7 or more] of the ground truth.
             labels: [G] classes, counted as in `min_overlap`.
             levels: [G] 1 or 2, or 0 for objects that do not count; see `waymo_levels`.
-            found_boxes: [D, 7 or more] predicted boxes.
-            found_labels: [D] their classes.
+            pred_boxes: [D, 7 or more] predicted boxes.
+            pred_labels: [D] their classes.
             scores: [D] in [0, 1].
 
         Raises:

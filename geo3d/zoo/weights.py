@@ -34,7 +34,8 @@ class WeightsInfo:
     Attributes:
         network: import path of the network's class, such as "geo3d.models.risurconv.RISurConvClassifier".
         arguments: keyword arguments of the class.
-        task: "classification", "part_segmentation", "detection", "reconstruction", "hand_mesh" or "body_fitting".
+        task: "classification", "part_segmentation", "detection", "reconstruction", "hand_mesh",
+            "hand_detection" or "body_fitting".
         labels: what the results stand for, of the kind of the task (`geo3d.descriptions`), or its fields as a mapping; None where there
             is nothing to say, and of a task that this version does not know.
         preprocessing: how the inputs were prepared, likewise.

@@ -97,7 +97,7 @@ class DetectionDataset(Dataset[LidarSample]):
         frames: the data set.
         point_range: smallest x, y, z, then largest x, y, z, metres.
         mask_z: leave out points by z too; see `geo3d.data.lidar.transforms.mask_points`.
-        training: see above.
+        training: prepare frames for training rather than for evaluation.
         augment: ranges of the augmentations; None for none.
         sampler: pastes objects; None for none.
         epochs: length of the training, whose end goes without `augment.disabled`; None where unknown.

@@ -195,7 +195,7 @@ class Stage(nn.Module):
         assert self.pool is not None
         before = _times(self.grid, self.stride)  # what of the coarse grid lies outside the fine one holds no voxels
         coords, cell, slot = pooling_partition(coords, self.stride, before)
-        return self.pool(features, Cells.of(cell, slot, coords.shape[0], _product(self.stride))), coords
+        return self.pool(features, Cells.from_partition(cell, slot, coords.shape[0], _product(self.stride))), coords
 
 
 def _check(grid: Triple, stages: Sequence[StageConfig], channels: int, heads: int, pooling: str, activation: str) -> None:

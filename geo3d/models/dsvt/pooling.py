@@ -26,8 +26,8 @@ class Cells(NamedTuple):
     capacity: int
 
     @classmethod
-    def of(cls, cell_of_voxel: Tensor, slot_of_voxel: Tensor, count: int, capacity: int) -> Cells:
-        """From what `pooling_partition` gives."""
+    def from_partition(cls, cell_of_voxel: Tensor, slot_of_voxel: Tensor, count: int, capacity: int) -> Cells:
+        """cell_of_voxel, slot_of_voxel [V] of `pooling_partition`; `count` cells of at most `capacity` voxels."""
         return cls(scatter_plan(cell_of_voxel, count), slot_of_voxel, capacity)
 
     def dense(self, values: Tensor) -> Tensor:

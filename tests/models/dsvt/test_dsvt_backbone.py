@@ -26,7 +26,7 @@ def some_voxels(count: int = 300, batch: int = 2) -> tuple[Tensor, Tensor]:
 def cells() -> Cells:
     """Nine voxels in four cells of four slots: one full, one with a single voxel."""
     cell, slot = torch.tensor([0, 2, 0, 1, 0, 2, 3, 3, 0]), torch.tensor([3, 1, 0, 2, 1, 0, 3, 2, 2])
-    return Cells.of(cell, slot, 4, 4)
+    return Cells.from_partition(cell, slot, 4, 4)
 
 
 def test_attention_pooling_is_attention_over_all_slots(cells):
