@@ -25,13 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _export(argv: list[str]) -> int:
     arguments = _parser().parse(argv)
-    from geo3d.export.networks import check_export, export_network
+    from geo3d.export.networks import check_export, check_is_exported, export_network
     from geo3d.export.onnx import check_packages, check_target
     from geo3d.zoo.configurations import network_and_info
 
     check_packages()
     check_target(arguments.out, arguments.overwrite)
     network, info = network_and_info(arguments.source, arguments.weights)
+    check_is_exported(network)
     print("exporting; this takes from some seconds to some minutes", file=sys.stderr)
     manifest = export_network(network, info, arguments.out, overwrite=arguments.overwrite)
     for path in sorted(manifest.parent.iterdir()):

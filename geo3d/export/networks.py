@@ -64,9 +64,18 @@ def export_of(network: nn.Module) -> Export:
     Raises:
         ValueError: a network that cannot be exported; the message says why.
     """
+    return _description(network)(network.cpu().eval())
+
+
+def check_is_exported(network: nn.Module) -> None:
+    """Raise ValueError for a network that cannot be exported; the message says why."""
+    _description(network)
+
+
+def _description(network: nn.Module) -> Callable[[Any], Export]:
     for kind, describe in EXPORTS.items():
         if isinstance(network, kind):
-            return describe(network.cpu().eval())
+            return describe
     for kind, reason in NOT_EXPORTED.items():
         if isinstance(network, kind):
             raise ValueError(f"{kind.__name__} cannot be exported: {reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,8 +103,8 @@ class Detector(Predictor[Sweep, DetectionResult]):
 
     @min_score.setter
     def min_score(self, score: float) -> None:
-        if not math.isfinite(score):
-            raise ValueError(f"min_score must be a number, got {score:g}")
+        if not 0 <= score <= 1:
+            raise ValueError(f"min_score must be a number of 0 to 1, got {score:g}")
         self.decode = replace(self.decode, score_threshold=score)
 
     def __call__(self, source: Sweep, mounting: Mounting | None = None, *, all_around: bool = False) -> DetectionResult:

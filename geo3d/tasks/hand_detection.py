@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from geo3d.data.hands.scenes import SceneBatch
 from geo3d.metrics.hand_boxes import HandBoxScores
-from geo3d.models.rejshand import HandBoxes, HandDetector, HandMaps, decode_hands, detector_losses, load_lite0
-from geo3d.tasks.base import Stage, Task
+from geo3d.models.rejshand import HandBoxes, HandDetector, HandMaps, decode_hands, detector_losses
+from geo3d.tasks.base import Stage
+from geo3d.tasks.hands import HandTask
 from geo3d.tasks.schedules import HandSteps
 
-LOWEST_SCORE = 0.05  # of the boxes that precision over recall is made of
+MIN_SCORE = 0.05  # of the boxes that precision over recall is made of
 
 
-class HandDetection(Task):
+class HandDetection(HandTask):
     """Trains and evaluates a `geo3d.models.rejshand.HandDetector`.
 
     Args:
@@ -45,18 +44,13 @@ class HandDetection(Task):
         initial_backbone: str | None = None,
         frozen_stages: int = 0,
     ) -> None:
-        super().__init__(network, lr, weight_decay, "adamw")
         if not isinstance(network, HandDetector):
             raise ValueError(f"HandDetection: network must be a HandDetector, got {type(network).__name__}")
-        if initial_backbone not in (None, "lite0"):
-            raise ValueError(f"HandDetection: initial_backbone must be 'lite0' or left out, got {initial_backbone!r}")
         if frozen_stages and initial_backbone is None:
             raise ValueError("HandDetection: frozen_stages goes with initial_backbone, fresh stages must learn")
-        network.to(memory_format=torch.channels_last)  # a quarter less time for a step on the CPU
-        self.steps = HandSteps(cosine=True, drop=0.02) if schedule is None else schedule
+        steps = HandSteps(cosine=True, drop=0.02) if schedule is None else schedule
+        super().__init__(network, lr, weight_decay, steps, network, initial_backbone)
         self.box_weight = box_weight
-        if initial_backbone == "lite0":
-            load_lite0(network)
         inner: Any = network.network
         frozen = [inner.conv_stem, inner.bn1, *list(inner.blocks)[: frozen_stages - 1]] if frozen_stages else []
         for part in frozen:
@@ -64,33 +58,10 @@ class HandDetection(Task):
         self.frozen_parts = tuple(frozen)  # a tuple, so that they stay the network's alone
         self.scores = HandBoxScores()
 
-    def setup(self, stage: str) -> None:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data.image_size != self.network.image_size:
-            raise ValueError(
-                f"HandDetection: the network has image_size {self.network.image_size}, the data {data.image_size}; "
-                "set model.init_args.network.init_args.image_size and data.init_args.image_size to the same"
-            )
-        self.image_size = data.image_size
-
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         for part in self.frozen_parts:
             part.eval()  # their norms keep the statistics of ImageNet
-
-    def configure_optimizers(self) -> Any:
-        learnt = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [parameter for parameter in learnt if parameter.ndim > 1]},
-            {"params": [parameter for parameter in learnt if parameter.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, self.lr, weight_decay=self.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise ValueError("HandDetection: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
-        total, schedule = int(steps), self.steps
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def outputs(self, batch: SceneBatch) -> HandMaps:
         return self.network(batch.image)
@@ -103,7 +74,7 @@ class HandDetection(Task):
         return len(batch.image)
 
     def update_metrics(self, outputs: HandMaps, batch: SceneBatch) -> None:
-        for row, found in enumerate(decode_hands(outputs, LOWEST_SCORE)):
+        for row, found in enumerate(decode_hands(outputs, MIN_SCORE)):
             own = batch.batch_index == row
             self.scores.update(found.boxes, found.sides, found.scores, batch.boxes[own], batch.sides[own])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -14,13 +13,14 @@ from geo3d.data.hands.predictions import write_predictions
 from geo3d.data.hands.samples import HandBatch
 from geo3d.geometry.alignment import solve_translation
 from geo3d.metrics.hands import HandErrors, RootErrors
-from geo3d.models.rejshand import HandOutput, HandTargets, ReJSHand, hand_losses, load_lite0
-from geo3d.tasks.base import Stage, Task
+from geo3d.models.rejshand import HandOutput, HandTargets, ReJSHand, hand_losses
+from geo3d.tasks.base import Stage
+from geo3d.tasks.hands import HandTask
 from geo3d.tasks.processes import in_order
 from geo3d.tasks.schedules import HandSteps
 
 
-class HandMesh(Task):
+class HandMesh(HandTask):
     """Trains and evaluates a network such as `geo3d.models.rejshand.ReJSHand` on crops of hands.
 
     Loss and schedule: those of the released ReJSHand. Optimiser: AdamW, without decay of biases and norms. Metrics: those of FreiHAND's
@@ -60,44 +60,17 @@ class HandMesh(Task):
         decay_by_name: bool = False,
         predictions_file: str | None = None,
     ) -> None:
-        super().__init__(network, lr, weight_decay, "adamw")
         if not isinstance(network, ReJSHand):
             raise ValueError(f"HandMesh: network must be a ReJSHand, got {type(network).__name__}")
-        if initial_backbone not in (None, "lite0"):
-            raise ValueError(f"HandMesh: initial_backbone must be 'lite0' or left out, got {initial_backbone!r}")
-        network.to(memory_format=torch.channels_last)  # a quarter less time for a step on the CPU
-        self.steps = HandSteps() if schedule is None else schedule
+        super().__init__(network, lr, weight_decay, schedule or HandSteps(), network.backbone, initial_backbone)
         self.weights, self.over_valid = (keypoint_weight, joint_weight, vertex_weight), over_valid
         self.decay_by_name, self.predictions_file = decay_by_name, predictions_file
         network.set_joint_regressor(torch.from_numpy(keypoint_regressor(read_hand(hand))))
-        if initial_backbone == "lite0":
-            load_lite0(network.backbone)
         self.errors, self.root_errors = HandErrors(), RootErrors()
         self._predictions: tuple[list[Any], list[Any]] = ([], [])
 
-    def setup(self, stage: str) -> None:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data.image_size != self.network.image_size:
-            raise ValueError(
-                f"HandMesh: the network has image_size {self.network.image_size}, the data {data.image_size}; "
-                "set model.init_args.network.init_args.image_size and data.init_args.image_size to the same"
-            )
-        self.image_size = data.image_size
-
-    def configure_optimizers(self) -> Any:
-        decayed: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in self.network.named_parameters():
-            free = ("bn" in name or "bias" in name) if self.decay_by_name else parameter.ndim < 2
-            (others if free else decayed).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, self.lr, weight_decay=self.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise ValueError("HandMesh: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
-        total, schedule = int(steps), self.steps
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def is_decayed(self, name: str, parameter: nn.Parameter) -> bool:
+        return not ("bn" in name or "bias" in name) if self.decay_by_name else super().is_decayed(name, parameter)
 
     def outputs(self, batch: HandBatch) -> HandOutput:
         return self.network(batch.image)

@@ -136,7 +136,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path}: expected a .safetensors file, got {error}") from None
+        raise ValueError(f"{path}: expected a .safetensors file, got another or a damaged one ({error})") from None
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path}: expected weights saved by geo3d, got a .safetensors file without its description")
     try:
@@ -182,7 +182,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         try:
             tensors = load_file(str(path))
         except SafetensorError as error:
-            raise ValueError(f"{path}: expected a .safetensors file, got {error}") from None
+            raise ValueError(f"{path}: expected a .safetensors file, got another or a damaged one ({error})") from None
     else:
         tensors = _checkpoint_tensors(path)
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}

@@ -201,6 +201,7 @@ def test_a_network_that_cannot_be_exported(source, tmp_path, capsys):
     assert export.main([source, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert "cannot be exported: ONNX has no operators for its sampling and neighbour search" in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -87,7 +87,7 @@ def test_boxes_of_a_kitti_frame(detector, root, tmp_path, capsys):
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert predict.main([str(detector), str(sweep), *options]) == 2  # nothing is overwritten
     assert "exists" in capsys.readouterr().err
-    assert predict.main([str(detector), str(sweep), "--out", str(tmp_path), "--overwrite", "--score", "1.1"]) == 0
+    assert predict.main([str(detector), str(sweep), "--out", str(tmp_path), "--overwrite", "--score", "1"]) == 0
     assert read_label_file(tmp_path / "000000_boxes.txt").names == ()
 
 

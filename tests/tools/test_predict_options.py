@@ -108,6 +108,9 @@ def test_options_between_files(cloud):
         ([PARTS, "a.xyz", "folder/a.ply"], "two results would write a_parts.ply"),
         ([DETECTOR, "a.xyz", "folder/a.ply"], "two results would write a_boxes.json"),
         ([DETECTOR, "there.xyz"], "there_boxes.txt exists"),
+        ([DETECTOR, "a.xyz", "--min-score", "2"], "--min-score must be 0 to 1, got 2"),
+        ([DETECTOR, "a.xyz", "--min-score", "nan"], "--min-score must be 0 to 1, got nan"),
+        ([PARTS, "a.xyz", "--out", "there.xyz"], "--out there.xyz: expected a folder, it is a file"),
     ],
 )
 def test_what_is_told_before_the_network_runs(arguments, message, cloud, no_network, capsys):

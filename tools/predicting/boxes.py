@@ -54,6 +54,8 @@ def _add_options(group: argparse._ActionsContainer, info: WeightsInfo | None) ->
 
 
 def _outputs(arguments: argparse.Namespace) -> list[Path]:
+    if arguments.min_score is not None and not 0 <= arguments.min_score <= 1:
+        raise ValueError(f"--min-score must be 0 to 1, got {arguments.min_score:g}")
     outputs = output_files(arguments, ENDING, sweep_name)
     pictures = picture_files(arguments, sweep_name)
     return [*outputs, *(output.with_suffix(".txt") for output in outputs), *(each for each in pictures if each is not None)]

@@ -37,6 +37,8 @@ def check_files(arguments: argparse.Namespace, outputs: Sequence[Path]) -> None:
     missing = [path for path in arguments.files if not path.exists()]
     if missing:
         raise FileNotFoundError(f"{missing[0]}: no such file")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise FileExistsError(f"--out {arguments.out}: expected a folder, it is a file")
     planned = [*outputs, *([] if arguments.json is None else [arguments.json])]
     places = [path.resolve() for path in planned]
     sources = {path.resolve() for path in arguments.files}

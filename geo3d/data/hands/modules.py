@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from geo3d.data.generated import GeneratedHands, resolve_root
+from geo3d.data.generated import GeneratedHands, GeneratedHandScenes, resolve_root
 from geo3d.data.hands.crops import CropDraws, HandAugmentation, crop_hand
 from geo3d.data.hands.freihand import LOOKS, FreiHandFrames, Look
 from geo3d.data.hands.photographs import HandPhotographs
-from geo3d.data.hands.samples import HandBatch, HandLabels, HandSample, collate_hands
+from geo3d.data.hands.samples import HandLabels, HandSample, collate_hands
+from geo3d.data.hands.scenes import SceneDataset, SceneFrames, collate_scenes
 from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
-from geo3d.descriptions import HandInput
+from geo3d.descriptions import HandInput, SceneInput
 
 
 class HandFrames(Protocol):
@@ -77,7 +79,72 @@ class HandDataset(Dataset[HandSample]):
         return crop_hand(image, labels, self.side, draws, self.num_vertices, self.as_released)
 
 
-class FreiHand(lightning.LightningDataModule):
+class HandDataModule(lightning.LightningDataModule, ABC):
+    """What the data modules of hands share: photographs to mix in, and loaders of a training and an evaluation split.
+
+    Args:
+        photographs: folder of photographs; None for none.
+        photograph_share: how many of the training items have one.
+        batch_size: items of a training batch; an incomplete last batch is dropped.
+        test_batch_size: items of a batch in validation and testing.
+        num_workers, pin_memory: of the loaders.
+        seed: of order and augmentation.
+
+    Raises:
+        ValueError: a share of photographs without any, or one outside 0..1.
+    """
+
+    collate: Callable[[Any], Any]
+
+    def __init__(
+        self,
+        photographs: str | None,
+        photograph_share: float,
+        batch_size: int,
+        test_batch_size: int,
+        num_workers: int,
+        pin_memory: bool,
+        seed: int,
+    ):
+        super().__init__()
+        if not 0 <= photograph_share <= 1 or (photograph_share > 0) != (photographs is not None):
+            raise ValueError(
+                f"{type(self).__name__}: photograph_share goes with photographs, above 0 and at most 1; "
+                f"got {photograph_share:g} with {photographs}"
+            )
+        self.photographs, self.photograph_share = photographs, photograph_share
+        self.batch_size, self.test_batch_size = batch_size, test_batch_size
+        self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
+
+    @abstractmethod
+    def dataset(self, split: Literal["train", "test"]) -> Any:
+        """A split as the loaders use it."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training items, shuffled and augmented, in whole batches."""
+        dataset = self.dataset("train")
+        return self._loader(dataset, self.batch_size, EpochSampler(len(dataset), self.seed, current_epoch(self)))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The evaluation items: there are no others."""
+        return self._loader(self.dataset("test"), self.test_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The evaluation items, in the order of the files."""
+        return self._loader(self.dataset("test"), self.test_batch_size)
+
+    def _loader(self, dataset: Dataset[Any], batch_size: int, sampler: EpochSampler | None = None) -> DataLoader[Any]:
+        return make_loader(
+            dataset,
+            type(self).collate,
+            batch_size,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            sampler=sampler,
+        )
+
+
+class FreiHand(HandDataModule):
     """FreiHAND, or data in its folders.
 
     Args:
@@ -101,6 +168,8 @@ class FreiHand(lightning.LightningDataModule):
         ValueError: a share of photographs without any, or one outside 0..1.
     """
 
+    collate = staticmethod(collate_hands)
+
     def __init__(
         self,
         root: str,
@@ -119,18 +188,11 @@ class FreiHand(lightning.LightningDataModule):
         pin_memory: bool = False,
         seed: int = 0,
     ):
-        super().__init__()
-        if not 0 <= photograph_share <= 1 or (photograph_share > 0) != (photographs is not None):
-            raise ValueError(
-                f"FreiHand: photograph_share goes with photographs, above 0 and at most 1; got {photograph_share:g} with {photographs}"
-            )
+        super().__init__(photographs, photograph_share, batch_size, test_batch_size, num_workers, pin_memory, seed)
         self.root, self.generate = root, generate
         self.image_size, self.looks, self.as_released, self.epoch_size = image_size, tuple(looks), as_released, epoch_size
         self.augment = HandAugmentation() if augment is None else augment
-        self.photographs, self.photograph_share = photographs, photograph_share
         self.photograph_backgrounds = photograph_backgrounds
-        self.batch_size, self.test_batch_size = batch_size, test_batch_size
-        self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
         self._frames: dict[str, FreiHandFrames] = {}
 
     def preprocessing(self) -> HandInput:
@@ -174,26 +236,66 @@ class FreiHand(lightning.LightningDataModule):
             seed=self.seed,
         )
 
-    def train_dataloader(self) -> DataLoader[HandBatch]:
-        """Training pictures, shuffled and augmented, in whole batches."""
-        dataset = self.dataset("train")
-        sampler = EpochSampler(len(dataset), self.seed, current_epoch(self))
-        return self._loader(dataset, self.batch_size, sampler)
 
-    def val_dataloader(self) -> DataLoader[HandBatch]:
-        """The evaluation pictures: the data set has no others."""
-        return self._loader(self.dataset("test"), self.test_batch_size)
+class HandScenes(HandDataModule):
+    """Pictures with any number of hands.
 
-    def test_dataloader(self) -> DataLoader[HandBatch]:
-        """The evaluation pictures, in the order of the files."""
-        return self._loader(self.dataset("test"), self.test_batch_size)
+    Args:
+        root: the folder, or "generated".
+        generate: what to generate, with root "generated".
+        image_size: side of the pictures, pixels.
+        photographs: folder of photographs of right hands to cut out and paste in (`HandPhotographs`).
+        photograph_share: how many of the training pictures get one.
+        batch_size: pictures of a training batch; an incomplete last batch is dropped.
+        test_batch_size: pictures of a batch in validation and testing.
+        num_workers: worker processes of each loader.
+        pin_memory: put batches in page-locked memory, for training on a GPU.
+        seed: of order and augmentation.
 
-    def _loader(self, dataset: HandDataset, batch_size: int, sampler: EpochSampler | None = None) -> DataLoader[HandBatch]:
-        return make_loader(
-            dataset,
-            collate_hands,
-            batch_size,
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-            sampler=sampler,
-        )
+    Raises:
+        ValueError: a share of photographs without any, or one outside 0..1.
+    """
+
+    collate = staticmethod(collate_scenes)
+
+    def __init__(
+        self,
+        root: str,
+        generate: GeneratedHandScenes | None = None,
+        image_size: int = 192,
+        photographs: str | None = None,
+        photograph_share: float = 0.0,
+        batch_size: int = 32,
+        test_batch_size: int = 64,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(photographs, photograph_share, batch_size, test_batch_size, num_workers, pin_memory, seed)
+        self.root, self.generate, self.image_size = root, generate, image_size
+        self._datasets: dict[str, SceneDataset] = {}
+
+    def preprocessing(self) -> SceneInput:
+        """How pictures are prepared, for the description of trained weights."""
+        return SceneInput(self.image_size)
+
+    def prepare_data(self) -> None:
+        """Write what is generated, on one process only."""
+        self._root()
+
+    def setup(self, stage: str) -> None:
+        """Read the splits that a stage ("fit", "validate", "test", "predict") needs."""
+        for split in ("train", "test") if stage == "fit" else ("test",):
+            self.dataset(split)
+
+    def _root(self) -> Path:
+        return resolve_root("HandScenes", self.root, self.generate, GeneratedHandScenes())
+
+    def dataset(self, split: Literal["train", "test"]) -> SceneDataset:
+        """A split as the loaders use it, read on first use."""
+        if split not in self._datasets:
+            frames = SceneFrames(self._root(), split)
+            pasted = HandPhotographs(self.photographs) if self.photographs and split == "train" else None
+            share = self.photograph_share if split == "train" else 0.0
+            self._datasets[split] = SceneDataset(frames, self.image_size, split == "train", pasted, share, self.seed)
+        return self._datasets[split]

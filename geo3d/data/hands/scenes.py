@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from geo3d.data.generated import GeneratedHandScenes, resolve_root
 from geo3d.data.hands.crops import with_channel_factors, with_contrast
 from geo3d.data.hands.freihand import SPLITS, read_rgb
 from geo3d.data.hands.photographs import HandPhotographs
-from geo3d.data.loading import EpochSampler, ItemKey, current_epoch, item_generator, make_loader
-from geo3d.descriptions import SceneInput
+from geo3d.data.loading import ItemKey, item_generator
 
 SIDES = {"right": 0, "left": 1, "hidden": -1}
 MIN_KEYPOINTS = 9  # a hand that shows fewer of its 21 counts neither as hand nor as background
@@ -262,95 +259,3 @@ def _recolored(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     if generator.random() < 0.04:
         image = np.repeat(image.mean(2, keepdims=True).astype(np.uint8), 3, 2)
     return image
-
-
-class HandScenes(lightning.LightningDataModule):
-    """Pictures with any number of hands.
-
-    Args:
-        root: the folder, or "generated".
-        generate: what to generate, with root "generated".
-        image_size: side of the pictures, pixels.
-        photographs: folder of photographs of right hands to cut out and paste in (`HandPhotographs`).
-        photograph_share: how many of the training pictures get one.
-        batch_size: pictures of a training batch; an incomplete last batch is dropped.
-        test_batch_size: pictures of a batch in validation and testing.
-        num_workers: worker processes of each loader.
-        pin_memory: put batches in page-locked memory, for training on a GPU.
-        seed: of order and augmentation.
-
-    Raises:
-        ValueError: a share of photographs without any, or one outside 0..1.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        generate: GeneratedHandScenes | None = None,
-        image_size: int = 192,
-        photographs: str | None = None,
-        photograph_share: float = 0.0,
-        batch_size: int = 32,
-        test_batch_size: int = 64,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        seed: int = 0,
-    ):
-        super().__init__()
-        if not 0 <= photograph_share <= 1 or (photograph_share > 0) != (photographs is not None):
-            raise ValueError(
-                f"HandScenes: photograph_share goes with photographs, above 0 and at most 1; got {photograph_share:g} with {photographs}"
-            )
-        self.root, self.generate, self.image_size = root, generate, image_size
-        self.photographs, self.photograph_share = photographs, photograph_share
-        self.batch_size, self.test_batch_size = batch_size, test_batch_size
-        self.num_workers, self.pin_memory, self.seed = num_workers, pin_memory, seed
-        self._datasets: dict[str, SceneDataset] = {}
-
-    def preprocessing(self) -> SceneInput:
-        """How pictures are prepared, for the description of trained weights."""
-        return SceneInput(self.image_size)
-
-    def prepare_data(self) -> None:
-        """Write what is generated, on one process only."""
-        self._root()
-
-    def setup(self, stage: str) -> None:
-        """Read the splits that a stage ("fit", "validate", "test", "predict") needs."""
-        for split in ("train", "test") if stage == "fit" else ("test",):
-            self.dataset(split)
-
-    def _root(self) -> Path:
-        return resolve_root("HandScenes", self.root, self.generate, GeneratedHandScenes())
-
-    def dataset(self, split: Literal["train", "test"]) -> SceneDataset:
-        """A split as the loaders use it, read on first use."""
-        if split not in self._datasets:
-            frames = SceneFrames(self._root(), split)
-            pasted = HandPhotographs(self.photographs) if self.photographs and split == "train" else None
-            share = self.photograph_share if split == "train" else 0.0
-            self._datasets[split] = SceneDataset(frames, self.image_size, split == "train", pasted, share, self.seed)
-        return self._datasets[split]
-
-    def train_dataloader(self) -> DataLoader[SceneBatch]:
-        """Training pictures, shuffled and augmented, in whole batches."""
-        dataset = self.dataset("train")
-        return self._loader(dataset, self.batch_size, EpochSampler(len(dataset), self.seed, current_epoch(self)))
-
-    def val_dataloader(self) -> DataLoader[SceneBatch]:
-        """The evaluation pictures."""
-        return self._loader(self.dataset("test"), self.test_batch_size)
-
-    def test_dataloader(self) -> DataLoader[SceneBatch]:
-        """The evaluation pictures, in the order of the files."""
-        return self._loader(self.dataset("test"), self.test_batch_size)
-
-    def _loader(self, dataset: SceneDataset, batch_size: int, sampler: EpochSampler | None = None) -> DataLoader[SceneBatch]:
-        return make_loader(
-            dataset,
-            collate_scenes,
-            batch_size,
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-            sampler=sampler,
-        )

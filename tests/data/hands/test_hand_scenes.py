@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from geo3d.data.hands.modules import HandScenes
 from geo3d.data.hands.scenes import (
-    HandScenes,
     SceneDataset,
     SceneFrames,
     SceneHand,
