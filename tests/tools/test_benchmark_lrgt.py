@@ -9,8 +9,9 @@ import torch
 import yaml
 
 from geo3d.models.lrgt import LRGT
-from geo3d.tools.benchmarks import model_lrgt, models
-from geo3d.tools.benchmarks.plain_lrgt import PlainLRGT
+from geo3d.tools.benchmarks import models
+from geo3d.tools.benchmarks.networks import lrgt
+from geo3d.tools.benchmarks.plain.lrgt import PlainLRGT
 
 ARGUMENTS = {
     "image_size": 32,
@@ -48,7 +49,7 @@ def test_peer_is_the_same_network(views):
     marks: dict[str, list[str]] = {"ours": [], "plain": []}
     expected = network(images)
     assert expected.std() > 1e-3
-    ours, _ = model_lrgt.run_parts(network, images, marks["ours"].append)
+    ours, _ = lrgt.run_parts(network, images, marks["ours"].append)
     assert torch.equal(ours, expected)
     plain = PlainLRGT(network, exact=True)(images, marks["plain"].append)
     torch.testing.assert_close(plain, expected, rtol=0, atol=1e-5)
@@ -56,7 +57,7 @@ def test_peer_is_the_same_network(views):
 
 
 def test_a_case_for_each_number_of_views(path):
-    cases = model_lrgt.make_cases(path, torch.device("cpu"))
+    cases = lrgt.make_cases(path, torch.device("cpu"))
     assert list(cases) == ["small_1", "small_3", "small_8", "small_20"]
     assert cases["small_1"].title == "small, one object, 1 view of 32 x 32 pixels"
     with torch.inference_mode():

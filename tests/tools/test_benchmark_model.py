@@ -15,9 +15,10 @@ import geo3d.configs
 from geo3d.models.detection import TransFusionOutputs
 from geo3d.models.dsvt import DSVTCenter, DSVTTransFusion
 from geo3d.tools import benchmark
-from geo3d.tools.benchmarks import model_dsvt, models
+from geo3d.tools.benchmarks import models
 from geo3d.tools.benchmarks.model_report import ModelReport, ModelRow, markdown
-from geo3d.tools.benchmarks.plain_dsvt import PlainDSVT, head_outputs
+from geo3d.tools.benchmarks.networks import dsvt
+from geo3d.tools.benchmarks.plain.dsvt import PlainDSVT, head_outputs
 
 CPU = torch.device("cpu")
 ARGUMENTS = {
@@ -72,7 +73,7 @@ def test_peer_is_the_same_network(name):
     marks: dict[str, list[str]] = {"ours": [], "plain": []}
     with torch.no_grad():
         network(points, batch_index, 2)
-        ours = model_dsvt.run_parts(network, points, batch_index, 2, marks["ours"].append)
+        ours = dsvt.run_parts(network, points, batch_index, 2, marks["ours"].append)
         plain = PlainDSVT(network)(points, batch_index, 2, marks["plain"].append)
         outputs, others = network.head(ours), head_outputs(network.head, plain)
     if isinstance(outputs, TransFusionOutputs):

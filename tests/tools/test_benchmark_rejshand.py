@@ -8,8 +8,8 @@ import yaml
 from small_hands import NETWORK
 
 from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
-from geo3d.tools.benchmarks import model_rejshand
-from geo3d.tools.benchmarks.plain_rejshand import PlainReJSHand
+from geo3d.tools.benchmarks.networks import rejshand
+from geo3d.tools.benchmarks.plain.rejshand import PlainReJSHand
 
 ARGUMENTS = {name: list(value) if isinstance(value, tuple) else value for name, value in NETWORK.items()}  # as YAML has them
 
@@ -22,7 +22,7 @@ def test_peer_is_the_same_network(options):
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     marks: dict[str, list[str]] = {"ours": [], "plain": []}
     expected = network(images)
-    ours, _ = model_rejshand.run_parts(FoldedReJSHand(network), images, marks["ours"].append)
+    ours, _ = rejshand.run_parts(FoldedReJSHand(network), images, marks["ours"].append)
     plain = PlainReJSHand(network)(images, marks["plain"].append)
     torch.testing.assert_close(ours, expected.vertices, rtol=1e-4, atol=1e-5)
     for found, wanted in zip(plain, expected, strict=True):
@@ -37,7 +37,7 @@ def test_a_case_of_a_configuration(tmp_path):
     file.write_text(
         yaml.safe_dump({"model": {"class_path": "geo3d.tasks.HandMesh", "init_args": {"network": network}}, "data": data})
     )
-    case = model_rejshand.make_case(file, torch.device("cpu"))
+    [case] = rejshand.make_cases(file, torch.device("cpu")).values()
     assert case.title == "small, one crop of 64 x 64 pixels"
     with torch.inference_mode():
         mine, other = case.ours(lambda part: None)[0], case.peer(lambda part: None)[0]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import inspect
+import pkgutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,15 +16,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from geo3d.tools.benchmarks import networks
+from geo3d.tools.benchmarks.case import Case
 from geo3d.tools.benchmarks.machine import Machine
 from geo3d.tools.benchmarks.model_report import ModelReport, ModelRow
 from geo3d.tools.benchmarks.timing import peak_memory, time_interleaved
 
-MODELS = {  # their configurations
-    "dsvt": ("dsvt/waymo_pillar", "dsvt/kitti_pillar", "dsvt/generated_pillar"),
-    "lrgt": ("lrgt/shapenet", "lrgt/generated"),
-    "rejshand": ("rejshand/freihand_fastvit", "rejshand/freihand_repvit", "rejshand/generated_small"),
-}
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 TOLERANCE = 1e-4  # of the largest value of the map that is compared
 PEER = "plain PyTorch"
@@ -56,6 +56,15 @@ class Stopwatch:
         return event
 
 
+def models() -> list[str]:
+    """Names of the models that are timed: the files of `networks`."""
+    return sorted(module.name for module in pkgutil.iter_modules(networks.__path__))
+
+
+def _network(name: str) -> Any:
+    return importlib.import_module(f"{networks.__name__}.{name}")
+
+
 def configurations(arguments: argparse.Namespace) -> list[Path]:
     """The configurations to measure.
 
@@ -65,18 +74,19 @@ def configurations(arguments: argparse.Namespace) -> list[Path]:
     """
     from geo3d.zoo.configurations import config_path, info_of_config
 
-    if arguments.name not in MODELS:
-        raise ValueError(f"benchmark model: expected one of {', '.join(MODELS)}, got {arguments.name or 'none'}")
-    paths = [config_path(name) for name in ([arguments.config] if arguments.config else MODELS[arguments.name])]
+    if arguments.name not in models():
+        raise ValueError(f"benchmark model: expected one of {', '.join(models())}, got {arguments.name or 'none'}")
+    network = _network(arguments.name)
+    paths = [config_path(name) for name in ([arguments.config] if arguments.config else network.CONFIGS)]
     selected = [path for path in paths if arguments.select is None or path.stem.startswith(tuple(arguments.select))]
     if not selected:
         known = ", ".join(path.stem for path in paths)
         raise ValueError(f"--select {' '.join(arguments.select)}: no such configuration; there are {known}")
-    if arguments.name != "dsvt" and arguments.compile:
+    if arguments.compile and "compiled" not in inspect.signature(network.make_cases).parameters:
         raise ValueError(f"--compile: the dense part of a detector is meant; {arguments.name} has none")
     for path in selected:
-        if not (network := info_of_config(path).network).startswith(f"geo3d.models.{arguments.name}."):
-            raise ValueError(f"{path}: expected the configuration of {arguments.name}, got one of {network}")
+        if not (found := info_of_config(path).network).startswith(f"geo3d.models.{arguments.name}."):
+            raise ValueError(f"{path}: expected the configuration of {arguments.name}, got one of {found}")
     return selected
 
 
@@ -86,19 +96,12 @@ def measure(arguments: argparse.Namespace, limits: Machine, device: torch.device
     Raises:
         RuntimeError: the peer's result differs.
     """
-    from geo3d.tools.benchmarks import model_dsvt, model_lrgt, model_rejshand
-
+    make_cases, options = _network(arguments.name).make_cases, {"compiled": True} if arguments.compile else {}
     rows = []
     with tqdm(configurations(arguments), unit=" networks", desc=f"{limits.threads} threads") as bar:
         for path in bar:
             bar.set_postfix_str(path.stem)
-            if arguments.name == "lrgt":
-                cases = model_lrgt.make_cases(path, device)
-            elif arguments.name == "rejshand":
-                cases = {path.stem: model_rejshand.make_case(path, device)}
-            else:
-                cases = {path.stem: model_dsvt.make_case(path, device, arguments.compile)}
-            for name, case in cases.items():
+            for name, case in make_cases(path, device, **options).items():
                 _check(name, case.ours, case.peer, device)
                 rows.append(_row(name, case, device, arguments))
     return ModelReport(
@@ -117,7 +120,7 @@ def _check(name: str, ours: Callable[..., Any], peer: Callable[..., Any], device
         )
 
 
-def _row(name: str, case: Any, device: torch.device, arguments: argparse.Namespace) -> ModelRow:
+def _row(name: str, case: Case, device: torch.device, arguments: argparse.Namespace) -> ModelRow:
     dtype = PRECISIONS[arguments.precision]
     watches: dict[str, list[Stopwatch]] = {"ours": [], PEER: []}
 

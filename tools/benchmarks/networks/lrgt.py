@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from geo3d.models.lrgt import LRGT
-from geo3d.tools.benchmarks.model_dsvt import Case
-from geo3d.tools.benchmarks.plain_lrgt import Mark, PlainLRGT
+from geo3d.tools.benchmarks.case import Case, Mark
+from geo3d.tools.benchmarks.plain.lrgt import PlainLRGT
 from geo3d.zoo.configurations import info_of_config
 from geo3d.zoo.weights import build
 
+CONFIGS = ("lrgt/shapenet", "lrgt/generated")
 VIEWS = (1, 3, 8, 20)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,25 +13,18 @@ from torch import Tensor
 from geo3d.models.detection import decoder_for, scatter_to_bev
 from geo3d.models.dsvt import DSVTDetector
 from geo3d.models.dsvt.backbone import Stage
+from geo3d.tools.benchmarks.case import Case, Mark
 from geo3d.tools.benchmarks.clouds import kitti_sweep
-from geo3d.tools.benchmarks.plain_dsvt import Mark, PlainDSVT, head_outputs
+from geo3d.tools.benchmarks.plain.dsvt import PlainDSVT, head_outputs
 from geo3d.zoo.configurations import info_of_config
 from geo3d.zoo.weights import WeightsInfo, build
 
+CONFIGS = ("dsvt/waymo_pillar", "dsvt/kitti_pillar", "dsvt/generated_pillar")
 SENSOR_HEIGHT = 1.73  # metres, of generated streets; Waymo's points begin at the ground
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network on a sweep; both calls take what to call at the end of each part, and give the head's input and the boxes."""
-
-    title: str
-    ours: Callable[[Mark], Any]
-    peer: Callable[[Mark], Any]
-
-
-def make_case(path: Path, device: torch.device, compiled: bool = False) -> Case:
-    """The network of a configuration, with fresh weights and perhaps a compiled dense part, and its peer.
+def make_cases(path: Path, device: torch.device, compiled: bool = False) -> dict[str, Case]:
+    """The network of a configuration, with fresh weights and perhaps a compiled dense part, and its peer, by name.
 
     Raises:
         ValueError: no configuration of a detector.
@@ -61,7 +53,7 @@ def make_case(path: Path, device: torch.device, compiled: bool = False) -> Case:
 
     kind = "pillars" if network.encoder.grid[2] == 1 else "voxels"
     title = f"{path.stem}{', compiled' if compiled else ''}, {source}: {len(points):,} points, {voxels:,} {kind}"
-    return Case(title, ours, peer)
+    return {path.stem: Case(title, ours, peer)}
 
 
 def run_parts(network: DSVTDetector, points: Tensor, batch_index: Tensor, batch_size: int, mark: Mark) -> Tensor:

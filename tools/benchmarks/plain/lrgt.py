@@ -5,7 +5,6 @@ Its weights are those of an `LRGT`, and what is neither attention nor merger is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from geo3d.models.lrgt.attention import Attention, Block
 from geo3d.models.lrgt.decoder import GridStage, QueryBlock, VoxelDecoder
 from geo3d.models.lrgt.encoder import ViewEncoder
 from geo3d.models.lrgt.merger import SHARE_EPSILON, MergerBlock
-
-Mark = Callable[[str], None]
+from geo3d.tools.benchmarks.case import Mark
 
 
 class PlainLRGT:

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from geo3d.body.hands import keypoint_regressor, read_hand
 from geo3d.models.rejshand import FoldedReJSHand, ReJSHand
-from geo3d.tools.benchmarks.model_dsvt import Case
-from geo3d.tools.benchmarks.plain_rejshand import Mark, PlainReJSHand
+from geo3d.tools.benchmarks.case import Case, Mark
+from geo3d.tools.benchmarks.plain.rejshand import PlainReJSHand
 from geo3d.zoo.configurations import info_of_config
 from geo3d.zoo.weights import build
 
+CONFIGS = ("rejshand/freihand_fastvit", "rejshand/freihand_repvit", "rejshand/generated_small")
 
-def make_case(path: Path, device: torch.device) -> Case:
-    """The network of a configuration with fresh weights, folded, and its peer.
+
+def make_cases(path: Path, device: torch.device) -> dict[str, Case]:
+    """The network of a configuration with fresh weights, folded, and its peer, by name.
 
     Raises:
         ValueError: no configuration of ReJSHand.
@@ -31,7 +33,8 @@ def make_case(path: Path, device: torch.device) -> Case:
     size = network.image_size
     images = torch.randint(256, (1, 3, size, size), dtype=torch.uint8, device=device)
     title = f"{path.stem}, one crop of {size} x {size} pixels"
-    return Case(title, partial(run_parts, FoldedReJSHand(network), images), partial(_peer, PlainReJSHand(network), images))
+    ours, peer = partial(run_parts, FoldedReJSHand(network), images), partial(_peer, PlainReJSHand(network), images)
+    return {path.stem: Case(title, ours, peer)}
 
 
 def run_parts(folded: FoldedReJSHand, images: Tensor, mark: Mark) -> tuple[Tensor, None]:

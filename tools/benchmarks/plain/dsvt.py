@@ -20,8 +20,8 @@ from geo3d.models.dsvt.detector import DSVTDetector
 from geo3d.models.dsvt.encoder import PointEncoder
 from geo3d.models.dsvt.pooling import AttentionPooling, LinearPooling
 from geo3d.models.dsvt.sets import Window
+from geo3d.tools.benchmarks.case import Mark
 
-Mark = Callable[[str], None]
 Sets = tuple[Tensor, Tensor]  # rows [2, S, T], padding [2, S, T]
 
 

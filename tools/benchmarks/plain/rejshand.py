@@ -6,7 +6,6 @@ Its weights are those of a `ReJSHand`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from torch import Tensor
 from geo3d.models.rejshand import HandOutput, ReJSHand, sine_encoding
 from geo3d.models.rejshand.interaction import InteractionBlock, TokenAttention
 from geo3d.models.rejshand.mesh_head import MeshHead
-
-Mark = Callable[[str], None]
+from geo3d.tools.benchmarks.case import Mark
 
 
 class PlainReJSHand:

@@ -1,0 +1,1 @@
+"""Networks written plainly, layer by layer, as the peers of ours."""
