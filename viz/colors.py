@@ -32,7 +32,7 @@ KNOWN_CLASSES = (
     ("animal", "dog"),
     ("misc", "wheeled_device"),
 )
-UNLABELLED = (200, 200, 205)  # for negative labels and values that are not finite
+UNLABELED = (200, 200, 205)  # for negative labels and values that are not finite
 
 
 def by_label(labels: Any) -> np.ndarray:
@@ -52,7 +52,7 @@ def by_label(labels: Any) -> np.ndarray:
         raise ValueError(f"labels must be [N] integers, got {list(labels.shape)} {labels.dtype}")
     labels = labels.astype(np.int64)
     colors = PALETTE[labels % len(PALETTE)]
-    colors[labels < 0] = UNLABELLED
+    colors[labels < 0] = UNLABELED
     return colors
 
 
@@ -101,7 +101,7 @@ def by_value(values: Any, *, low: float | None = None, high: float | None = None
         raise ValueError(f"low must not be above high, got {low:g} and {high:g}")
     scaled = np.clip((np.where(finite, values, low) - low) / ((high - low) or 1.0), 0, 1)
     colors = np.round(colormaps[colormap](scaled)[:, :3] * 255).astype(np.uint8)
-    colors[~finite] = UNLABELLED
+    colors[~finite] = UNLABELED
     return colors
 
 

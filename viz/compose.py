@@ -12,7 +12,7 @@ from geo3d.viz.content import SceneContent
 from geo3d.viz.drawing import draw_into_image, draw_view, visible_content
 from geo3d.viz.layers import Picture, parts_of
 
-SMALLEST = 64  # pixels of a view along each side
+MIN_VIEW = 64  # pixels of a view along each side
 
 
 def compose(
@@ -83,7 +83,7 @@ def _views(
 ) -> np.ndarray:
     columns, rows = pictures.grid(len(views), *area)
     tile = (area[0] // columns, area[1] // rows)
-    if min(tile) < SMALLEST:
+    if min(tile) < MIN_VIEW:
         raise ValueError(
             f"size {size} leaves {tile[0]} x {tile[1]} pixels a view beside title, legend and images, at least 64 are needed"
         )

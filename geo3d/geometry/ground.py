@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RADIUS, NEAREST = 20.0, 2.0  # metres around the sensor where ground is looked for; nearer points are on the car
+MAX_DISTANCE, MIN_DISTANCE = 20.0, 2.0  # metres around the sensor where ground is looked for; nearer points are on the car
 NEAR = 6.0  # metres; places further out count less and less, as streets bend and yards rise
 CELL, FLAT, MIN_POINTS = 0.5, 0.25, 3  # metres, metres, points: what makes a place flat
 MAX_TILT = 25.0  # degrees
@@ -52,7 +52,7 @@ def find_ground(points: np.ndarray) -> Ground | None:
     """
     xyz = np.asarray(points)[:, :3].astype(np.float64)
     distance = np.hypot(xyz[:, 0], xyz[:, 1])
-    xyz = xyz[(distance < RADIUS) & (distance > NEAREST)]
+    xyz = xyz[(distance < MAX_DISTANCE) & (distance > MIN_DISTANCE)]
     places = _flat_places(xyz)
     plane = _best_plane(places) if len(places) >= MIN_AREA else None
     if plane is None:
@@ -138,5 +138,5 @@ def _area(places: np.ndarray) -> int:
 def _falloff(on_ground: np.ndarray) -> float:
     """How much denser ground points are at 4..8 m than at 12..20 m."""
     distance = np.hypot(on_ground[:, 0], on_ground[:, 1])
-    near, far = (on_ground[(distance > low) & (distance < high)] for low, high in ((4, 8), (12, RADIUS)))
+    near, far = (on_ground[(distance > low) & (distance < high)] for low, high in ((4, 8), (12, MAX_DISTANCE)))
     return (len(near) / max(_area(near), 1)) / max(len(far) / max(_area(far), 1), 1e-9)

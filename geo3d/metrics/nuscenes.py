@@ -28,17 +28,17 @@ from geo3d.geometry.boxes import wrap_angle
 from geo3d.metrics.nuscenes_results import ATTRIBUTES, NuScenesDetections, result_entries
 from geo3d.ops import points_in_boxes
 
-FARTHEST = {  # metres from the car, in the plane
+MAX_DISTANCE = {  # metres from the car, in the plane
     **dict.fromkeys(("car", "truck", "bus", "trailer", "construction_vehicle"), 50.0),
     **dict.fromkeys(("pedestrian", "motorcycle", "bicycle"), 40.0),
     **dict.fromkeys(("traffic_cone", "barrier"), 30.0),
 }
-CLASSES = tuple(FARTHEST)
+CLASSES = tuple(MAX_DISTANCE)
 DISTANCES = (0.5, 1.0, 2.0, 4.0)
 ERROR_DISTANCE = 2.0
-LOWEST = 0.1  # recall and precision below count as noise
+MIN_PRECISION = 0.1  # recall and precision below count as noise
 RECALLS = np.linspace(0, 1, 101)
-FIRST = round(100 * LOWEST) + 1
+FIRST = round(100 * MIN_PRECISION) + 1
 ERRORS = ("mATE", "mASE", "mAOE", "mAVE", "mAAE")
 WITHOUT = {"traffic_cone": ("mAOE", "mAVE", "mAAE"), "barrier": ("mAVE", "mAAE")}  # errors that mean nothing there
 IN_RACKS = ("bicycle", "motorcycle")
@@ -73,8 +73,8 @@ class NuScenesDetectionScore(Metric):
         racks = gt.boxes[gt.names == RACK]
         known = np.isin(gt.names, CLASSES)
         near = _in_reach(gt.boxes, gt.names, gt.position, racks)
-        true_columns = (gt.attributes, np.zeros(len(near)), near & (gt.num_points > 0), gt.boxes)
-        rows = _rows(gt.names, *true_columns)[known]
+        gt_columns = (gt.attributes, np.zeros(len(near)), near & (gt.num_points > 0), gt.boxes)
+        rows = _rows(gt.names, *gt_columns)[known]
         near = _in_reach(pred.boxes, pred.names, gt.position, racks)
         pred_rows = _rows(pred.names, pred.attributes, pred.scores, near, pred.boxes)
         self.frames.append(torch.tensor([frame], device=self.device))
@@ -88,8 +88,8 @@ class NuScenesDetectionScore(Metric):
         gt, pred = self._table("gt"), self._table("pred")
         precisions, errors = {}, {}
         for label, name in enumerate(CLASSES):
-            (true_frames, true), (pred_frames, mine) = (_of_class(label, *table) for table in (gt, pred))
-            curves = [_Curve(true, mine, true_frames, pred_frames, name, distance) for distance in DISTANCES]
+            (gt_frames, own), (pred_frames, mine) = (_of_class(label, *table) for table in (gt, pred))
+            curves = [_Curve(own, mine, gt_frames, pred_frames, name, distance) for distance in DISTANCES]
             precisions[name] = float(np.mean([curve.average_precision() for curve in curves]))
             errors[name] = curves[DISTANCES.index(ERROR_DISTANCE)].mean_errors()
         means: dict[str, float] = {}
@@ -151,7 +151,7 @@ class _Curve:
             self.errors[error] = np.interp(self.score[::-1], scores, _running_mean(values)[::-1])[::-1]
 
     def average_precision(self) -> float:
-        return float((self.precision[FIRST:] - LOWEST).clip(0).mean() / (1 - LOWEST))
+        return float((self.precision[FIRST:] - MIN_PRECISION).clip(0).mean() / (1 - MIN_PRECISION))
 
     def mean_errors(self) -> dict[str, float]:
         reached = np.flatnonzero(self.score)
@@ -205,7 +205,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 def _in_reach(boxes: np.ndarray, names: np.ndarray, position: np.ndarray, racks: np.ndarray) -> np.ndarray:
     """[K] bool: near enough to the car for its class, and not in a bicycle rack."""
-    farthest = np.array([FARTHEST.get(name, 0.0) for name in names.tolist()])
+    farthest = np.array([MAX_DISTANCE.get(name, 0.0) for name in names.tolist()])
     near = np.sqrt(((boxes[:, :2] - position[:2]) ** 2).sum(1)) < farthest
     if len(racks):
         centers, places = (torch.from_numpy(np.ascontiguousarray(each)) for each in (boxes[:, :3], racks[:, :7]))
@@ -214,7 +214,7 @@ def _in_reach(boxes: np.ndarray, names: np.ndarray, position: np.ndarray, racks:
 
 
 def _rows(names: np.ndarray, attributes: np.ndarray, scores: np.ndarray, counts: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    labels = [CLASSES.index(name) if name in FARTHEST else -1 for name in names.tolist()]
+    labels = [CLASSES.index(name) if name in MAX_DISTANCE else -1 for name in names.tolist()]
     numbers = [ATTRIBUTES.index(name) for name in attributes.tolist()]
     return np.column_stack((labels, numbers, scores, counts, boxes)).reshape(-1, 13)
 

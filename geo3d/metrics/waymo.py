@@ -32,7 +32,7 @@ WAYMO_OVERLAP = {"Vehicle": 0.7, "Pedestrian": 0.5, "Sign": 0.5, "Cyclist": 0.5}
 LEVELS = (1, 2)
 CUTOFFS = np.append(0.01 * np.arange(100), 1.0).astype(np.float32)  # as the scores, so that 0.3 is not below 0.3
 LEVEL_2_POINTS = 5  # at most
-LONGEST_STEP = 0.05  # of recall, over which precision is interpolated
+MAX_STEP = 0.05  # of recall, over which precision is interpolated
 MIN_SIDE = 0.01  # metres; boxes that are not longer, wider or higher overlap with nothing
 
 
@@ -130,8 +130,8 @@ def area_under_curve(precision: np.ndarray, recall: np.ndarray) -> float:
         return 0.0
     nearer = np.append(highest[1:], highest[-1])
     width = recall - np.append(recall[1:], 0)
-    steps = np.ceil((width - 1e-6) / LONGEST_STEP - 1).clip(0)
-    return float((width * highest + (width - steps * LONGEST_STEP) * (nearer - highest) / 2).sum())
+    steps = np.ceil((width - 1e-6) / MAX_STEP - 1).clip(0)
+    return float((width * highest + (width - steps * MAX_STEP) * (nearer - highest) / 2).sum())
 
 
 def _count(boxes: Tensor, levels: np.ndarray, pred: Tensor, scores: np.ndarray, least: float) -> np.ndarray:

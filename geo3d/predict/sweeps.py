@@ -155,7 +155,7 @@ class Detector(Predictor[Sweep, DetectionResult]):
             return _from_array(sweep, self.input.features)
         path = Path(sweep)
         if path.suffix == ".bin" and path.is_file() and is_kitti_frame(path):
-            return read_kitti_frame(path.parent.parent, path.stem, labelled=False)
+            return read_kitti_frame(path.parent.parent, path.stem, labeled=False)
         return read_sweep(path)
 
     def network_points(self, sample: LidarSample, placement: Placement | None = None, *, cut_view: bool = True) -> Tensor:

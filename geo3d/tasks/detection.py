@@ -130,7 +130,7 @@ class Detection(Task):
         return self.network(batch.points, batch.batch_index, batch.batch_size)
 
     def losses(self, outputs: Any, batch: LidarBatch) -> dict[str, Tensor]:
-        losses = self.loss(outputs, self._truth(batch))
+        losses = self.loss(outputs, self._gt(batch))
         return {"loss": losses.total, **{each.name: getattr(losses, each.name) for each in fields(losses)}}
 
     def batch_size(self, batch: LidarBatch) -> int:
@@ -155,7 +155,7 @@ class Detection(Task):
             metric.reset()
         return values
 
-    def _truth(self, batch: LidarBatch) -> GroundTruth:
+    def _gt(self, batch: LidarBatch) -> GroundTruth:
         """The objects that the network can be asked for: their centres are within its range (in training the data sees to that)."""
         low, high = batch.boxes.new_tensor(self.network.point_range).split(3)
         inside = ((batch.boxes[:, :3] >= low) & (batch.boxes[:, :3] <= high)).all(1)

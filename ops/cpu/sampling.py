@@ -11,7 +11,7 @@ from geo3d.ops.cpu.threads import run_ranges
 from geo3d.ops.cpu.tree import build_trees, depth_for
 
 BUCKET = 64  # points of a leaf: with fewer, looking at the boxes costs more than it saves
-FEWEST = 512  # points from which on boxes pay
+MIN_POINTS = 512  # points from which on boxes pay
 
 
 def farthest_point_sample(
@@ -26,7 +26,7 @@ def farthest_point_sample(
     """
     picks = torch.empty((len(begin), num_samples), dtype=torch.int64)
     counts = (end - begin).numpy()
-    depth = np.where((counts >= FEWEST) & (num_samples > 32), depth_for(counts, BUCKET), 0)
+    depth = np.where((counts >= MIN_POINTS) & (num_samples > 32), depth_for(counts, BUCKET), 0)
     trees = build_trees(points.numpy(), begin.numpy(), end.numpy(), depth)
     nearest = np.full(len(points), np.inf, points.numpy().dtype)
     bits = nearest.view(np.int32 if nearest.itemsize == 4 else np.int64)

@@ -151,7 +151,7 @@ def test_objects_out_of_range_are_not_asked_for(root):
     task = Detection(center())
     batch = next(iter(data(root).val_dataloader()))
     batch.boxes[0, 0] = 500.0
-    assert len(task._truth(batch)) == len(batch.boxes) - 1
+    assert len(task._gt(batch)) == len(batch.boxes) - 1
 
 
 def test_one_cycle():

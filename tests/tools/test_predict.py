@@ -55,8 +55,8 @@ def test_parts(chair, tmp_path, capsys):
     assert predict.main([PARTS, str(chair), "--out", str(tmp_path), "--save", f"{tmp_path}/r.png"]) == 0
     out = capsys.readouterr().out
     assert "classified as chair" in out and "seat" in out
-    labelled = read_geometry(tmp_path / "chair_parts.ply")
-    assert len(labelled.points) == 3000 and labelled.colors is not None
+    labeled = read_geometry(tmp_path / "chair_parts.ply")
+    assert len(labeled.points) == 3000 and labeled.colors is not None
     assert predict.main([PARTS, str(chair), "--out", str(tmp_path)]) == 2  # nothing is overwritten
     assert predict.main([PARTS, str(chair), "--out", str(tmp_path), "--overwrite", "--category", "chair"]) == 0
 

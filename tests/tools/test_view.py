@@ -247,7 +247,7 @@ def test_sample_families_open(family, samples):
     assert sample.scene.title and sample.view in sample.views
 
 
-def test_labelled_points(samples):
+def test_labeled_points(samples):
     scene = open_paths([samples / "semantickitti_clip"], Options())[0].scene
     assert list(scene.legend) == [f"label {number}" for number in (0, 50, 52, 70, 71, 80)]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geo3d.viz import PALETTE, by_height, by_label, by_value
-from geo3d.viz.colors import UNLABELLED, as_colors
+from geo3d.viz.colors import UNLABELED, as_colors
 
 # Linear RGB of normal vision as seen without the red and without the green cones (Machado, Oliveira, Fernandes 2009, severity 1).
 PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
@@ -45,7 +45,7 @@ def test_first_ten_are_distinguishable_without_red_or_green_cones(vision):
 def test_by_label():
     colors = by_label(torch.tensor([0, 1, 64, -1, -100]))
     assert colors.dtype == np.uint8 and colors.shape == (5, 3)
-    np.testing.assert_array_equal(colors, [PALETTE[0], PALETTE[1], PALETTE[0], UNLABELLED, UNLABELLED])
+    np.testing.assert_array_equal(colors, [PALETTE[0], PALETTE[1], PALETTE[0], UNLABELED, UNLABELED])
     np.testing.assert_array_equal(by_label(np.array([True, False])), PALETTE[[1, 0]])
     assert by_label(np.zeros(0, int)).shape == (0, 3)
 
@@ -61,7 +61,7 @@ def test_by_value_is_monotone_and_marks_nonfinite():
     luminance = lab(colors[:3])[:, 0]
     assert (np.diff(luminance) > 10).all()
     np.testing.assert_array_equal(colors[3], colors[2])
-    np.testing.assert_array_equal(colors[4:], [UNLABELLED, UNLABELLED])
+    np.testing.assert_array_equal(colors[4:], [UNLABELED, UNLABELED])
 
 
 def test_by_value_is_not_flattened_by_an_outlier():
@@ -71,7 +71,7 @@ def test_by_value_is_not_flattened_by_an_outlier():
 
 def test_by_value_of_a_constant_and_of_nothing_finite():
     assert len(np.unique(by_value(np.full(5, 3.0)), axis=0)) == 1
-    np.testing.assert_array_equal(by_value(np.full(2, np.nan)), [UNLABELLED] * 2)
+    np.testing.assert_array_equal(by_value(np.full(2, np.nan)), [UNLABELED] * 2)
 
 
 def test_by_value_refuses():

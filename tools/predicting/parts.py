@@ -37,11 +37,11 @@ def _run(predictor: PartLabeler, arguments: argparse.Namespace) -> list[dict[str
         predictor.category_index(arguments.category)  # an unknown one is told before any file is read
     arguments.out.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
-    labelled, ups = [], []
+    labeled, ups = [], []
     for path, output in zip(arguments.files, output_files(arguments, ENDING), strict=True):
         geometry = read_geometry(path, columns=arguments.columns)
         parts = predictor(geometry, _category(geometry, predictor, arguments.category))
-        labelled.append(parts)
+        labeled.append(parts)
         ups.append(guessed_up(geometry))
         counts = {name: int((parts.labels == label).sum()) for label, name in parts.part_names.items()}
         _write(parts, geometry, output, arguments.overwrite)
@@ -49,7 +49,7 @@ def _run(predictor: PartLabeler, arguments: argparse.Namespace) -> list[dict[str
         print(f"{path.name}: {parts.category}: {found} points -> {output}")
         results.append({"file": str(path), "category": parts.category, "points": counts, "output": str(output)})
     if arguments.save:
-        _draw(arguments.files, labelled, ups, arguments.save)
+        _draw(arguments.files, labeled, ups, arguments.save)
     return results
 
 
@@ -76,12 +76,12 @@ def _write(parts: PartLabels, geometry: Geometry, output: Path, overwrite: bool)
     write_ply(output, points, colors=by_label(parts.labels - min(parts.part_names)), labels=parts.labels, overwrite=overwrite)
 
 
-def _draw(files: Sequence[Path], labelled: Sequence[PartLabels], ups: Sequence[str], picture: Path) -> None:
+def _draw(files: Sequence[Path], labeled: Sequence[PartLabels], ups: Sequence[str], picture: Path) -> None:
     from geo3d.viz.builders import parts_scene, scene_sheet
 
     scenes = [
         parts_scene(parts.points, parts.labels - min(parts.part_names), list(parts.part_names.values()), title=path.name, up=up)
-        for path, parts, up in zip(files, labelled, ups, strict=True)
+        for path, parts, up in zip(files, labeled, ups, strict=True)
     ]
     scene_sheet(scenes, picture, tile=TILE)
     print(f"picture: {picture}")

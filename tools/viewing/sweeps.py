@@ -31,8 +31,8 @@ KITTI_FRAME = r"\d{6}"  # Waymo in KITTI's layout has seven digits, and other co
 
 def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: float = 0.0) -> Sample:
     """A sweep with labelled boxes, predicted ones and images, as far as there are any."""
-    labelled = len(sweep.boxes) + len(sweep.other_boxes) > 0
-    true = np.concatenate([sweep.boxes[:, :7].numpy(), sweep.other_boxes[:, :7].numpy()]) if labelled else None
+    labeled = len(sweep.boxes) + len(sweep.other_boxes) > 0
+    true = np.concatenate([sweep.boxes[:, :7].numpy(), sweep.other_boxes[:, :7].numpy()]) if labeled else None
     predicted = _predicted(sweep, options)
     intensity = sweep.points[:, 3] if sweep.features and sweep.features[0] == "intensity" else None
     cameras, images = readable_images(sweep.cameras)
@@ -43,7 +43,7 @@ def sweep_sample(sweep: LidarSample, options: Options, title: str, forward_deg: 
         scores=None if predicted is None else predicted.scores,
         names=None if predicted is None else predicted.names,
         gt_boxes=true,
-        gt_names=[*sweep.names, *sweep.other_names] if labelled else None,
+        gt_names=[*sweep.names, *sweep.other_names] if labeled else None,
         images=images,
         cameras=[view.camera for view in cameras],
         captions=[view.name for view in cameras] if len(sweep.cameras) > 1 else None,

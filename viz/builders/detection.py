@@ -25,7 +25,7 @@ PREDICTED, TRUE = (213, 94, 0), (0, 114, 178)  # vermilion and blue, which most 
 COLORMAP = "bone"  # of the points: boxes in colour stand out from them
 SHARE_IN_VIEW = 0.9  # of the points; a sweep's last few are far away
 MAX_TEXTS = 16  # boxes; among more, texts hide what they name, and the legend has to do
-FARTHEST_BOX = 80.0  # metres from the middle of the points: farther ones may leave the views
+MAX_BOX_DISTANCE = 80.0  # metres from the middle of the points: farther ones may leave the views
 
 
 def detection_scene(
@@ -98,7 +98,7 @@ def detection_views(points: Any, *boxes: Any, forward_deg: float = 0.0) -> dict[
     middle = np.median(array, axis=0)
     distance = np.abs(array - middle).max(axis=1)
     shown = array[distance <= np.quantile(distance, SHARE_IN_VIEW)]
-    near = [each[np.abs(each - middle).max(axis=1) <= FARTHEST_BOX] for each in corners]
+    near = [each[np.abs(each - middle).max(axis=1) <= MAX_BOX_DISTANCE] for each in corners]
     content = np.concatenate([shown, *near])
     low, high = content.min(axis=0) - 0.5, content.max(axis=0) + 0.5
     frame = (tuple(low.tolist()), tuple(high.tolist()))

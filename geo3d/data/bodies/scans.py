@@ -58,7 +58,7 @@ class ScannedBodies(Dataset[BodySample]):
         poses, betas = read_amass(source)
         placed = load_npz(source, ("trans",))[0]["trans"][0]
         names = [str(name) for name in np.load(source)["names"]]
-        points, labels = _labelled_points(path)
+        points, labels = _labeled_points(path)
         on_body = labels != NO_PART
         rng = item_generator(index, self.seed, True)[1]
         chosen = drawn_points(int(on_body.sum()), self.num_points, rng)
@@ -106,7 +106,7 @@ def drawn_points(available: int, wanted: int, rng: np.random.Generator) -> np.nd
     return rng.choice(available, wanted, replace=available < wanted)
 
 
-def _labelled_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _labeled_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import trimesh
 
     try:

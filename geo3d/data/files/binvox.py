@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-LONGEST_RUN = 255  # of equal voxels in one pair of bytes
+MAX_RUN = 255  # of equal voxels in one pair of bytes
 MAX_CELLS = 1 << 30  # 1024 along each side, the most that binvox makes
 DATA_LINE = re.compile(rb"\r?\ndata[ \t]*\r?\n")
 
@@ -123,7 +123,7 @@ def _run_lengths(flat: np.ndarray) -> np.ndarray:
     """Pairs (value, count) of uint8, one after the other; long runs take several."""
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(np.append(starts, len(flat)))
-    pieces = -(-lengths // LONGEST_RUN)
-    counts = np.full(pieces.sum(), LONGEST_RUN)
-    counts[np.cumsum(pieces) - 1] = lengths - LONGEST_RUN * (pieces - 1)
+    pieces = -(-lengths // MAX_RUN)
+    counts = np.full(pieces.sum(), MAX_RUN)
+    counts[np.cumsum(pieces) - 1] = lengths - MAX_RUN * (pieces - 1)
     return np.stack([np.repeat(flat[starts], pieces), counts], axis=1).astype(np.uint8)

@@ -21,7 +21,7 @@ PACKED = ("rgb", "rgba")  # blue in the lowest byte
 HEADER_BYTES = 1 << 16
 LZF_MOST = 100  # a reference of three bytes stands for at most 264
 MIN_PIXELS = 100  # along each side of the image of a depth camera; LiDARs have fewer rows, or far more columns
-WIDEST_IMAGE = 3.0
+MAX_ASPECT = 3.0
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _up(header: _Header, points: np.ndarray) -> str | None:
             axis = int(np.abs(up).argmax())
             return f"{'-' if up[axis] < 0 else ''}{'xyz'[axis]}"
     sides = sorted((header.width, header.height))
-    if sides[0] < MIN_PIXELS or sides[1] > WIDEST_IMAGE * sides[0]:
+    if sides[0] < MIN_PIXELS or sides[1] > MAX_ASPECT * sides[0]:
         return None
     seen = points[np.isfinite(points).all(1)]
     return "-y" if len(seen) and (seen[:, 2] > 0).mean() > 0.99 else None

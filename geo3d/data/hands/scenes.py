@@ -24,7 +24,7 @@ from geo3d.data.loading import ItemKey, item_generator
 
 SIDES = {"right": 0, "left": 1, "hidden": -1}
 MIN_KEYPOINTS = 9  # a hand that shows fewer of its 21 counts neither as hand nor as background
-SMALLEST = 0.045  # likewise, one whose longer side is less of the picture's
+MIN_SIDE = 0.045  # likewise, one whose longer side is less of the picture's
 SHAPES = (1.0, 4 / 3, 16 / 9, 3 / 4, 9 / 16)  # width by height of pictures in training
 PASTED = (0.1, 0.75)  # side of a pasted photograph, of the picture's side
 
@@ -214,7 +214,7 @@ def labels_of(hands: Sequence[SceneHand], side: int) -> tuple[Tensor, Tensor]:
         low, high = hand.keypoints[inside].min(0), hand.keypoints[inside].max(0)
         box = np.concatenate([(low + high) / 2 + 0.5, np.maximum(high - low, 1.0)]) / side
         boxes.append(box)
-        sides.append(hand.side if inside.sum() >= MIN_KEYPOINTS and box[2:].max() >= SMALLEST else -1)
+        sides.append(hand.side if inside.sum() >= MIN_KEYPOINTS and box[2:].max() >= MIN_SIDE else -1)
     return torch.tensor(np.array(boxes).reshape(-1, 4), dtype=torch.float32), torch.tensor(sides, dtype=torch.int64)
 
 

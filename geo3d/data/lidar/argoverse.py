@@ -31,7 +31,7 @@ ARGOVERSE2_CLASSES = (
 )
 POSE_COLUMNS = ["qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m"]
 BOX_COLUMNS = [*POSE_COLUMNS, "length_m", "width_m", "height_m"]
-LONGEST_LAG = 50_000_000  # nanoseconds between a sweep and the nearest image of a 20 Hz camera
+MAX_LAG = 50_000_000  # nanoseconds between a sweep and the nearest image of a 20 Hz camera
 
 
 class Argoverse2Dataset(Dataset[LidarSample]):
@@ -103,7 +103,7 @@ class Argoverse2Dataset(Dataset[LidarSample]):
         for name, camera in self._calibration[1].items():
             pictures = list((log / "sensors" / "cameras" / name).glob("*.jpg"))
             nearest = min(pictures, key=lambda picture: abs(int(picture.stem) - timestamp), default=None)
-            if nearest is not None and abs(int(nearest.stem) - timestamp) <= LONGEST_LAG:
+            if nearest is not None and abs(int(nearest.stem) - timestamp) <= MAX_LAG:
                 views.append(CameraView(name, nearest, camera))
         return tuple(views)
 

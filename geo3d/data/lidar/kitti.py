@@ -78,7 +78,7 @@ class KittiDataset(Dataset[LidarSample]):
             self.frames[index],
             self.class_names,
             camera_view_only=self.camera_view_only,
-            labelled=self.split != "test",
+            labeled=self.split != "test",
         )
 
     def objects(self, index: int) -> KittiObjects:
@@ -98,7 +98,7 @@ def read_kitti_frame(
     class_names: Sequence[str] = KITTI_CLASSES,
     *,
     camera_view_only: bool = False,
-    labelled: bool | None = None,
+    labeled: bool | None = None,
 ) -> LidarSample:
     """One frame of `training` or `testing`.
 
@@ -107,7 +107,7 @@ def read_kitti_frame(
         frame: its name, such as "000008".
         class_names: the classes that labels count.
         camera_view_only: keep only points that the image shows.
-        labelled: whether labels must be there; None reads them if they are. The same goes for the calibration, without which
+        labeled: whether labels must be there; None reads them if they are. The same goes for the calibration, without which
             labels cannot be read.
 
     Raises:
@@ -118,9 +118,9 @@ def read_kitti_frame(
     source = _sweep_file(folder, frame)
     points = finite_points(read_checked_rows(source, "kitti"))
     labels, calibration = folder / "label_2" / f"{frame}.txt", folder / "calib" / f"{frame}.txt"
-    if labelled is None:
-        labelled = labels.is_file()
-    camera = read_kitti_camera(folder, frame) if labelled or camera_view_only or calibration.is_file() else None
+    if labeled is None:
+        labeled = labels.is_file()
+    camera = read_kitti_camera(folder, frame) if labeled or camera_view_only or calibration.is_file() else None
     picture = _image_file(folder, frame)
     views = (CameraView("image_2", picture, camera),) if camera is not None and picture is not None else ()
     if camera_view_only and camera is not None and source.parent.name != "velodyne_reduced":
@@ -129,7 +129,7 @@ def read_kitti_frame(
         points = points[camera.in_view(points.double())]
     names, sensor = tuple(class_names), SENSORS["kitti"]
     sample = LidarSample(points, FEATURES["kitti"], frame, source, class_names=names, cameras=views, sensor=sensor)
-    if not labelled or camera is None:
+    if not labeled or camera is None:
         return sample
     return _with_objects(sample, read_label_file(labels), camera)
 

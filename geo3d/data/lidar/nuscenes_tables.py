@@ -29,7 +29,7 @@ TABLES = (
     "sample_annotation",
 )
 ATTRIBUTES = "attribute"
-LONGEST_GAP = 1.5  # seconds between annotations of an object that still give a velocity; twice that across the key frame
+MAX_GAP = 1.5  # seconds between annotations of an object that still give a velocity; twice that across the key frame
 
 # The classes of the detection benchmark, in the order of the published models.
 NUSCENES_CLASSES = (
@@ -170,7 +170,7 @@ class NuScenesTables:
         ends = [annotation[side] for side in ("prev", "next")]
         first, last = (self.record("sample_annotation", token) if token else annotation for token in ends)
         seconds = 1e-6 * (self._timestamp(last) - self._timestamp(first))
-        longest = LONGEST_GAP * (2 if all(ends) else 1)
+        longest = MAX_GAP * (2 if all(ends) else 1)
         if not 0 < seconds <= longest:
             return np.full(3, np.nan)
         return (np.array(last["translation"]) - np.array(first["translation"])) / seconds

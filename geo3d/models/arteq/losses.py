@@ -66,8 +66,8 @@ class ArtEqLoss(nn.Module):
         """points [B, N, 3] that were estimated -> the terms."""
         rotations = self.supervised_rotations(estimate, targets)
         compared = slice(0, 1) if self.as_released else slice(None)
-        predicted, expected, has_points = soft_and_labelled_means(points, estimate, targets)
-        squared = (predicted - expected).square()
+        pred, expected, has_points = soft_and_labeled_means(points, estimate, targets)
+        squared = (pred - expected).square()
         mean = squared.mean() if self.as_released else squared[has_points].mean()
         return ArtEqLosses(
             self.segmentation * F.cross_entropy(estimate.part_logits.flatten(0, 1), targets.labels.flatten()),
@@ -84,7 +84,7 @@ class ArtEqLoss(nn.Module):
         return torch.where(is_toe[:, None, None], targets.rotations, estimate.rotations)
 
 
-def soft_and_labelled_means(points: Tensor, estimate: BodyEstimate, targets: BodyTargets) -> tuple[Tensor, Tensor, Tensor]:
+def soft_and_labeled_means(points: Tensor, estimate: BodyEstimate, targets: BodyTargets) -> tuple[Tensor, Tensor, Tensor]:
     """Mean points [B, 22, 3] by predicted probabilities and by labels, and which parts [B, 22] have points."""
     one_hot = F.one_hot(targets.labels, estimate.part_logits.shape[-1]).to(points.dtype)
     return part_means(points, estimate.part_probabilities), part_means(points, one_hot), one_hot.any(1)

@@ -78,7 +78,7 @@ class CenterLosses:
 
 @dataclass(frozen=True)
 class CenterLoss:
-    """Losses of a batch: `CenterLoss(grid)(outputs, truth)`. Without objects all terms but the heatmap's are 0.
+    """Losses of a batch: `CenterLoss(grid)(outputs, gt)`. Without objects all terms but the heatmap's are 0.
 
     Attributes:
         grid: cells of the head's maps.
@@ -115,14 +115,14 @@ class CenterLoss:
 
     def against(self, outputs: CenterOutputs, targets: CenterTargets) -> CenterLosses:
         """Terms against targets that are there already."""
-        codes, predicted = outputs.at_cells(targets.batch_index, targets.cells)  # [K, 8 or 10], [K]
+        codes, pred_iou = outputs.at_cells(targets.batch_index, targets.cells)  # [K, 8 or 10], [K]
         boxes = decode_boxes(_with_heading(codes), targets.cells, self.grid)[:, :7]
         gt_boxes = targets.boxes[:, :7]
         count = max(len(gt_boxes), 1)
         weights = codes.new_tensor(self.code_weights) if self.code_weights is not None else codes.new_ones(codes.shape[1])
         iou = codes.new_zeros(())
-        if predicted is not None and self.iou_weight:
-            iou = (predicted - iou_target(boxes, gt_boxes)).abs().sum() / count
+        if pred_iou is not None and self.iou_weight:
+            iou = (pred_iou - iou_target(boxes, gt_boxes)).abs().sum() / count
         overlap = codes.new_zeros(())
         if self.iou_reg_weight:
             overlap = (1 - distance_iou(boxes, gt_boxes, axis_aligned=self.axis_aligned)).sum() / count

@@ -43,8 +43,8 @@ def test_tensors_equal_arrays_and_the_input_stays(points, name):
 
 @pytest.mark.parametrize("name", ["drop", "scale", "shift", "shuffle", "jitter"])
 def test_a_label_column_stays_with_its_point(points, name):
-    labelled = np.concatenate([points, np.arange(200.0)[:, None]], 1)
-    result = AUGMENTATIONS[name](labelled, rng())
+    labeled = np.concatenate([points, np.arange(200.0)[:, None]], 1)
+    result = AUGMENTATIONS[name](labeled, rng())
     rows = result[:, 6].astype(int)
     np.testing.assert_array_equal(result[:, 3:6], points[rows, 3:6])
     if name in ("drop", "shuffle"):

@@ -120,8 +120,8 @@ def test_hidden_objects_have_few_visible_pixels(frames):
             left, top, right, bottom = (int(value) for value in rectangle)
             if name == "Car" and grade in share and (right - left) * (bottom - top) > 400:
                 owners = view[top:bottom, left:right]
-                labelled = owners[(owners >= 0) & (owners < len(frame.scene.boxes))]
-                counts = np.bincount(labelled, minlength=1)
+                labeled = owners[(owners >= 0) & (owners < len(frame.scene.boxes))]
+                counts = np.bincount(labeled, minlength=1)
                 share[int(grade)].append(counts.max() / owners.size)
     assert len(share[0]) > 3 and np.mean(share[0]) > 0.55
 

@@ -37,7 +37,7 @@ from geo3d.models.arteq import (
 )
 from geo3d.models.arteq.group import IDENTITY
 from geo3d.models.arteq.group_conv import normalized_leaky_relu
-from geo3d.models.arteq.losses import soft_and_labelled_means
+from geo3d.models.arteq.losses import soft_and_labeled_means
 from geo3d.models.arteq.neighborhoods import neighbors_in_ball
 from geo3d.zoo import convert_official
 from geo3d.zoo.weights import fill
@@ -93,7 +93,7 @@ def network_loss(case: Case) -> Arrays:
             results["out.pose"], results["out.shape"] = rotations.flatten(2), estimate.betas
             results["out.local_rotations"] = model.local_rotations(rotations)
             results["mid.part_seg"] = _every(estimate.part_probabilities, case.arrays["mid.part_seg"].shape[1])
-            means = soft_and_labelled_means(cloud, estimate, targets)
+            means = soft_and_labeled_means(cloud, estimate, targets)
             results["mid.pred_part_mean"], results["mid.gt_part_mean"] = means[:2]
     return results
 
@@ -162,7 +162,7 @@ def losses(case: Case) -> Arrays:
         weights["marker"],
     )
     mesh_terms = of_meshes(vertices, target, joints, target_joints)
-    means = soft_and_labelled_means(cloud, estimate, targets)
+    means = soft_and_labeled_means(cloud, estimate, targets)
     return {
         "out.loss_seg": terms.segmentation,
         "out.loss_joints": mesh_terms.joints,

@@ -142,10 +142,10 @@ def make_picture(seed: int, index: int, materials: Materials) -> HandPicture:
     on_skin = rasterizer.average_samples((owner == 0)[..., None].astype(np.float32), SAMPLES)[..., 0] > 0.9
     light = lens.expose(light, light[on_skin] if on_skin.any() else light.reshape(-1, 3), scene.lighting.color, rng)
     image = lens.photograph(light, rng)
-    return _labelled(image, int(rng.integers(45, 97)), camera, hand, pose, betas, turn, place)
+    return _labeled(image, int(rng.integers(45, 97)), camera, hand, pose, betas, turn, place)
 
 
-def _labelled(
+def _labeled(
     image: np.ndarray,
     quality: int,
     camera: Camera,

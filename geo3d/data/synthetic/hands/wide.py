@@ -24,8 +24,8 @@ COUNTS = (0.16, 0.39, 0.45)  # how often there are no, one and two hands
 MAX_OVERLAP = 0.12  # of the boxes of two hands, of the smaller one, most times
 HEAD_JOINTS = (12, 15)  # neck and head in SMPL's order
 ARM_JOINTS = (16, 17, 18, 19, 20, 21, 22, 23)
-LEAST_SHOWN = 0.35  # of a hand's keypoints; one that shows less is "hidden"
-NEAREST = 0.1  # metres between the camera and the nearest point of a hand
+MIN_SHOWN = 0.35  # of a hand's keypoints; one that shows less is "hidden"
+MIN_DISTANCE = 0.1  # metres between the camera and the nearest point of a hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def make_wide_picture(seed: int, index: int, materials: Materials) -> WidePictur
     light, owner = scene.render() if scene.parts else (scene.background, None)
     if owner is not None:
         shown = [_shown(owner, part, points) for part, points in zip(skins, keypoints, strict=True)]
-        sides = [side if share > LEAST_SHOWN else "hidden" for side, share in zip(sides, shown, strict=True)]
+        sides = [side if share > MIN_SHOWN else "hidden" for side, share in zip(sides, shown, strict=True)]
     subject = _around(light, keypoints[0]) if keypoints and rng.random() < 0.6 else light.reshape(-1, 3)
     image = lens.photograph(lens.expose(light, subject, scene.lighting.color, rng), rng)
     return WidePicture(image, int(rng.integers(45, 97)), tuple(sides), tuple(keypoints))
@@ -115,7 +115,7 @@ def _placed_hand(
         place = _place(camera, points, pixel, fill)
         keypoints, depth = camera.project(points + place)
         inside = (keypoints > 0).all(1) & (keypoints < WIDE_SIZE).all(1)
-        if depth.min() < NEAREST or inside.sum() < 12:
+        if depth.min() < MIN_DISTANCE or inside.sum() < 12:
             continue
         if may_overlap or all(_overlap(keypoints, other) < MAX_OVERLAP for other in others):
             return [part.moved(turn, place) for part in dressed_hand(hand, pose, materials, rng)], keypoints
@@ -126,7 +126,7 @@ def _place(camera: Camera, points: np.ndarray, pixel: np.ndarray, fill: float) -
     """[3] shift that brings the middle of points to a pixel, where their box is of a share of the picture's side."""
     focal = camera.image_from_camera[0, 0]
     middle = (points.max(0) + points.min(0)) / 2
-    distance = max(focal * np.ptp(points[:, :2], axis=0).max() / (WIDE_SIZE * fill), NEAREST + np.ptp(points[:, 2]) / 2)
+    distance = max(focal * np.ptp(points[:, :2], axis=0).max() / (WIDE_SIZE * fill), MIN_DISTANCE + np.ptp(points[:, 2]) / 2)
     aside = (pixel - camera.image_from_camera[:2, 2]) * distance / focal
     place: np.ndarray = np.append(aside, distance) - middle
     return place

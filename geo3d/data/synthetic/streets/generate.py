@@ -78,17 +78,17 @@ def label_objects(scene: StreetScene, swept: Sweep, view: View) -> KittiObjects:
     for number in np.flatnonzero(in_image):
         visible[number] = visible_share(scene.meshes[number], int(number), view, camera, rectangles[number])
     seen = in_image & (visible > HIDDEN) & (truncation <= OUTSIDE)
-    labelled = np.flatnonzero(seen & (points[: len(seen)] >= MIN_POINTS))
+    labeled = np.flatnonzero(seen & (points[: len(seen)] >= MIN_POINTS))
     occlusion = (visible < PARTLY).astype(np.int64) + (visible < LARGELY)
     objects = objects_from_boxes(
-        scene.boxes[labelled],
-        [scene.names[number] for number in labelled],
+        scene.boxes[labeled],
+        [scene.names[number] for number in labeled],
         camera,
-        truncation=truncation[labelled],
-        occlusion=occlusion[labelled],
+        truncation=truncation[labeled],
+        occlusion=occlusion[labeled],
     )
     ignored = in_image & (visible > 0)
-    ignored[labelled] = False
+    ignored[labeled] = False
     return _with_ignored(objects, rectangles[ignored])
 
 
