@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sparse_grids import BATCH, CASES, SHAPE, dense, integers, make_coords, make_weight, reversed_axes, sampled
 from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
 from geo3d.ops.cpu import sparse_conv as cpu
@@ -18,12 +18,9 @@ from geo3d.ops.sparse_conv import (
     sparse_conv_transpose_plan,
     submanifold_conv_plan,
 )
-from geo3d.ops.voxelize import voxelize
 
 cuda = OnDevice(triton_sparse_conv)
 
-SHAPE, BATCH = (7, 5, 6), 3  # x, y, z
-CASES = {"no_voxels": 0, "one_voxel": 1, "few": 9, "many": 150, "full": 10_000}  # draws of a cell; the last takes them all
 GEOMETRIES = {  # of sparse_conv_plan
     "plain": {"kernel_size": 3},
     "strided": {"kernel_size": 3, "stride": 2, "padding": 1},
@@ -37,47 +34,9 @@ IMPLEMENTATIONS = {
 }
 
 
-def make_coords(name):
-    """Distinct voxels of the first and the last entry of a batch of three, in no order."""
-    draws = CASES[name]
-    cells = torch.randint(0, 2 * 6 * 5 * 7, (draws,)) if name != "full" else torch.arange(2 * 6 * 5 * 7)
-    cells = cells.unique()[torch.randperm(len(cells.unique()))]
-    coords = torch.stack([cells // 210 * 2, cells // 35 % 6, cells // 7 % 5, cells % 7], 1)
-    return coords.int()
-
-
 @pytest.fixture(params=CASES)
 def coords(request):
     return make_coords(request.param)
-
-
-def integers(*shape, dtype=torch.float32):
-    """Small ones, whose sums are exact in any order."""
-    return torch.randint(-4, 5, shape).to(dtype)
-
-
-def matrices(weight):
-    return weight.flatten(1, 3).permute(1, 2, 0)
-
-
-def dense(features, coords, shape=SHAPE):
-    return SparseTensor(features, coords, shape, BATCH).dense()
-
-
-def sampled(grid, coords):
-    batch, z, y, x = coords.long().unbind(1)
-    return grid[batch, :, z, y, x]
-
-
-def reversed_axes(geometry):
-    """Arguments of torch's dense convolutions, which count z, y, x."""
-    names = {name: value for name, value in geometry.items() if name != "kernel_size"}
-    return {name: value if isinstance(value, int) else value[::-1] for name, value in names.items()}
-
-
-def make_weight(out_channels, in_channels, kernel_size, dtype=torch.float32):
-    kernel = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
-    return integers(out_channels, *kernel[::-1], in_channels, dtype=dtype)
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), ((5, 1, 3), (1, 2, 2)), (1, 1)])
@@ -327,113 +286,6 @@ def test_compiles_in_one_graph():
             result.sum().backward()
             gradients.append((result.detach(), leaf.grad))
     torch.testing.assert_close(*gradients)
-
-
-PLAN_ERRORS = {
-    "shape of coords": (lambda c: sparse_conv_plan(c[:, :3], SHAPE, 3), r"coords must be \[V, 4\] int32 or int64"),
-    "dtype of coords": (lambda c: sparse_conv_plan(c.float(), SHAPE, 3), "float32"),
-    "outside": (lambda c: submanifold_conv_plan(c, (7, 2, 6)), r"y of coords must be in \[0, 2\), got"),
-    "negative": (lambda c: submanifold_conv_plan(c - 1, SHAPE), r"batch of coords must be in \[0, \d+\), got -1"),
-    "twice": (
-        lambda c: submanifold_conv_plan(c[[0, 1, 0]], SHAPE),
-        r"must be distinct, got \[\d, \d, \d, \d\] in rows 0 and 2",
-    ),
-    "twice, strided": (lambda c: sparse_conv_plan(c[[1, 1]], SHAPE, 3), "must be distinct"),
-    "even kernel": (lambda c: submanifold_conv_plan(c, SHAPE, (3, 2, 3)), r"must be odd, got \(3, 2, 3\)"),
-    "two sizes": (lambda c: sparse_conv_plan(c, SHAPE, (3, 3)), "kernel_size must be one or three integers"),
-    "no stride": (lambda c: sparse_conv_plan(c, SHAPE, 3, 0), "stride must be .* at least 1, got 0"),
-    "kernel too large": (lambda c: sparse_conv_plan(c, SHAPE, 9), "leaves an output grid of"),
-    "grid too large": (lambda c: submanifold_conv_plan(c, (2**20, 2**20, 2**20)), "at most"),
-    "output grid too large": (lambda c: sparse_conv_transpose_plan(c, SHAPE, 1, 2**16), "the output grid must have at most"),
-}
-
-
-@pytest.mark.parametrize("name", PLAN_ERRORS)
-def test_bad_plans(name):
-    call, message = PLAN_ERRORS[name]
-    with pytest.raises(ValueError, match=message):
-        call(make_coords("full"))
-
-
-@pytest.mark.parametrize(
-    ("features", "weight", "bias", "message"),
-    [
-        (torch.rand(4, 2), torch.rand(5, 3, 3, 3, 2), None, r"features must be \[3, C\] floating point on cpu, got \[4, 2\]"),
-        (torch.ones(3, 2, dtype=torch.int64), torch.rand(5, 3, 3, 3, 2), None, "floating point"),
-        (torch.rand(3, 2), torch.rand(5, 2, 3, 3, 3), None, r"weight must be \[C_out, 3, 3, 3, 2\] \(kernel z, y, x\)"),
-        (torch.rand(3, 2), torch.rand(5, 3, 3, 3, 2), torch.rand(4), r"bias must be \[5\], got \[4\]"),
-        (torch.rand(3, 2).double(), torch.rand(5, 3, 3, 3, 2), None, "weight must be torch.float64 on cpu, as the features"),
-        (torch.rand(3, 2), torch.rand(5, 3, 3, 3, 2), torch.rand(5).half(), "bias must be torch.float32"),
-    ],
-)
-def test_bad_arguments(features, weight, bias, message):
-    plan = submanifold_conv_plan(make_coords("full")[:3], SHAPE)
-    with pytest.raises(ValueError, match=message):
-        sparse_conv3d(features, weight, plan, bias)
-
-
-def test_bad_sparse_tensors():
-    coords = make_coords("full")[:3]
-    with pytest.raises(ValueError, match=r"SparseTensor: features must be \[3, C\]"):
-        SparseTensor(torch.rand(2, 4), coords, SHAPE, BATCH)
-    with pytest.raises(ValueError, match="batch_size must not be negative"):
-        SparseTensor(torch.rand(3, 4), coords, SHAPE, -1)
-    with pytest.raises(ValueError, match="distinct"):
-        SparseTensor(torch.rand(2, 4), coords[[0, 0]], SHAPE, BATCH).dense()
-    with pytest.raises(ValueError, match=r"batch of coords must be in \[0, 1\)"):
-        SparseTensor(torch.rand(210, 4), make_coords("full")[:210], SHAPE, 1).dense()
-
-
-@pytest.fixture
-def spconv():
-    """spconv on one thread: with more, its convolution on the CPU is wrong."""
-    module = pytest.importorskip("spconv.pytorch", reason="spconv is an optional peer: pip install spconv")
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        yield module
-    torch.set_num_threads(2)
-
-
-@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence for multidimensional indexing")
-def test_equals_spconv(spconv):
-    coords = make_coords("many")
-    features = torch.randn(len(coords), 6)
-    tensor = spconv.SparseConvTensor(features, coords, list(SHAPE[::-1]), BATCH)
-    layer = spconv.SubMConv3d(6, 5, (1, 3, 5), dilation=(1, 1, 2))
-    plan = submanifold_conv_plan(coords, SHAPE, (5, 3, 1), (2, 1, 1))
-    torch.testing.assert_close(sparse_conv3d(features, layer.weight, plan, layer.bias), layer(tensor).features)
-    size = {"kernel_size": (3, 2, 3), "stride": (2, 1, 3), "padding": (1, 0, 1)}
-    ours = {name: value[::-1] for name, value in size.items()}
-    for layer, plan in (
-        (spconv.SparseConv3d(6, 5, **size, indice_key="down"), sparse_conv_plan(coords, SHAPE, **ours)),
-        (spconv.SparseConvTranspose3d(6, 5, **size), sparse_conv_transpose_plan(coords, SHAPE, **ours)),
-    ):
-        expected = layer(tensor)
-        result = SparseTensor(sparse_conv3d(features, layer.weight, plan, layer.bias), plan.coords, plan.spatial_shape, BATCH)
-        torch.testing.assert_close(result.dense(), expected.dense())
-    down = spconv.SparseConv3d(6, 5, **size, indice_key="there")
-    back = spconv.SparseInverseConv3d(5, 4, size["kernel_size"], indice_key="there")
-    plan = sparse_conv_plan(coords, SHAPE, **ours)
-    result = sparse_conv3d(sparse_conv3d(features, down.weight, plan, down.bias), back.weight, plan.inverse(), back.bias)
-    torch.testing.assert_close(result, back(down(tensor)).features)
-
-
-@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence for multidimensional indexing")
-def test_real_sweep_equals_spconv(spconv, samples):
-    path = samples / "kitti/training/velodyne_reduced/000008.bin"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    points = torch.from_numpy(np.fromfile(path, np.float32).reshape(-1, 4))
-    coords, shape = voxelize(points, (0.05, 0.05, 0.1), (0, -40, -3, 70.4, 40, 1)).coords, (1408, 1600, 40)
-    tensor = spconv.SparseConvTensor(torch.randn(len(coords), 16), coords, list(shape[::-1]), 1)
-    same, down = spconv.SubMConv3d(16, 32, 3), spconv.SparseConv3d(32, 16, 3, 2, 1)
-    expected = down(same(tensor))
-    plan = sparse_conv_plan(coords, shape, 3, 2, 1)
-    result = sparse_conv3d(tensor.features, same.weight, submanifold_conv_plan(coords, shape), same.bias)
-    result = sparse_conv3d(result, down.weight, plan, down.bias)
-    cells = reference.cells_of(expected.indices, plan.spatial_shape)
-    assert torch.equal(expected.indices[cells.argsort()], plan.coords)
-    torch.testing.assert_close(result, expected.features[cells.argsort()])
 
 
 @pytest.mark.gpu
