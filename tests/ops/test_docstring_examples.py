@@ -10,7 +10,7 @@ import torch
 
 import geo3d.ops as ops
 
-FUNCTIONS = [name for name in ops.__all__ if inspect.isfunction(getattr(ops, name)) and name != "backends"]
+FUNCTIONS = [name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

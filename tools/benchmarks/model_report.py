@@ -46,7 +46,7 @@ class ModelReport:
     rows: list[ModelRow]
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """What JSON holds of it."""
         path.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod

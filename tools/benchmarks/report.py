@@ -51,7 +51,7 @@ class Report:
     rows: list[Row]
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """What JSON holds of it."""
         path.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod

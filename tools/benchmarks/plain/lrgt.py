@@ -43,14 +43,14 @@ class PlainLRGT:
 
 
 def attend(layer: Attention, x: Tensor, context: Tensor | None = None, key_bias: Tensor | None = None) -> Tensor:
-    """As `Attention.forward`."""
+    """x [B, N, C], context [B, M, C], key_bias [B, M] -> [B, N, C], with all weights [B, heads, N, M] in memory."""
     context = x if context is None else context
     query, key, value = (_heads(layer, y) for y in (layer.query(x), layer.key(context), layer.value(context)))
     return layer.project(_mixed(query, key, value, key_bias).transpose(1, 2).reshape(x.shape))
 
 
 def attend_in_groups(layer: LongRangeGroupingAttention, x: Tensor, views: int) -> Tensor:
-    """As `LongRangeGroupingAttention.forward`."""
+    """x [B V, N, C] tokens of so many views -> [B V, N, C], attention among the groups of all views."""
     rows, tokens, channels = x.shape
     side = round(tokens**0.5)
     steps, groups, batch = side // layer.groups, layer.groups, rows // views
@@ -67,7 +67,7 @@ def attend_in_groups(layer: LongRangeGroupingAttention, x: Tensor, views: int) -
 
 
 def encode(encoder: ViewEncoder, images: Tensor) -> Tensor:
-    """As `ViewEncoder.forward`."""
+    """images [B, V, 3, S, S] -> tokens [B, V, N, C]."""
     batch, views = images.shape[:2]
     x = encoder.patches(images.flatten(0, 1)).flatten(2).transpose(1, 2) + encoder.position
     for i, block in enumerate(encoder.blocks):
@@ -79,7 +79,7 @@ def encode(encoder: ViewEncoder, images: Tensor) -> Tensor:
 
 
 def merge(block: MergerBlock, x: Tensor, exact: bool = False) -> Tensor:
-    """As `MergerBlock.forward`, with as many clusters as tokens clustered all the same."""
+    """x [B, N, C] -> [B, M, C] merged tokens; as many clusters as tokens are clustered all the same."""
     x = block.norm(x)
     score = block.score(x)[..., 0]
     members = cluster(x.double() if exact else x, block.count, block.neighbors)
@@ -106,7 +106,7 @@ def cluster(x: Tensor, count: int, neighbors: int) -> Tensor:
 
 
 def decode(decoder: VoxelDecoder, context: Tensor) -> Tensor:
-    """As `VoxelDecoder.forward`."""
+    """context [B, M, C] -> grid [B, X, Y, Z] before the sigmoid."""
     x = decoder.queries.weight.expand(len(context), -1, -1)
     for block in decoder.query_blocks:
         x = _read(block, x, context)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class PlainReJSHand:
         self.network = network
 
     def __call__(self, images: Tensor, mark: Mark) -> HandOutput:
-        """As `ReJSHand.forward`; calls mark(name) at the end of each part."""
+        """images [B, 3, H, W] -> `HandOutput`; calls mark(name) at the end of each part."""
         features = self.network.backbone(self.network.prepared(images))
         mark("backbone")
         keypoints = self.network.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
@@ -36,7 +36,7 @@ class PlainReJSHand:
 
 
 def mesh(head: MeshHead, features: Tensor, keypoints: Tensor) -> Tensor:
-    """As `MeshHead.forward`."""
+    """features [B, C, H, W], keypoints [B, J, 2] -> vertices [B, V, 3]."""
     enlarged = head.enlarged(features)
     height, width = enlarged.shape[2:]
     enlarged = enlarged + sine_encoding(height, width, enlarged.shape[1]).to(enlarged)
@@ -52,13 +52,13 @@ def mesh(head: MeshHead, features: Tensor, keypoints: Tensor) -> Tensor:
 
 
 def interact(block: InteractionBlock, x: Tensor) -> Tensor:
-    """As `InteractionBlock.forward`."""
+    """x [B, N, C] -> [B, N, C]."""
     mixed = block.mix(attend(block.attention, block.refine(x)) + x)
     return torch.relu(mixed + x)
 
 
 def attend(layer: TokenAttention, x: Tensor) -> Tensor:
-    """As `TokenAttention.forward`."""
+    """x [B, N, C] -> [B, N, C], with all weights [B, heads, N, N] in memory."""
     parts = [each(x).reshape(*x.shape[:2], layer.heads, -1) for each in (layer.queries, layer.keys, layer.values)]
     query, key, value = parts
     weights = torch.einsum("bqhc,bkhc->bhqk", query, key) / query.shape[-1] ** 0.5
