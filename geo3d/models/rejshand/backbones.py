@@ -19,16 +19,12 @@ class Backbone(nn.Module):
         pretrained: download timm's weights of ImageNet.
         drop_path: rate of the residual branches left out in training; only of networks that have them.
         last_stage: take the map before the network's last convolution, which is narrower.
-        frozen_stages: in training the stem and this many stages after it keep their weights and statistics; 0 freezes nothing, not
-            even the stem.
 
     Raises:
-        ValueError: a network that timm does not have, one whose map is not 32 times smaller than the image, or one that has fewer stages.
+        ValueError: a network that timm does not have, or one whose map is not 32 times smaller than the image.
     """
 
-    def __init__(
-        self, name: str, pretrained: bool = False, drop_path: float = 0.0, last_stage: bool = False, frozen_stages: int = 0
-    ):
+    def __init__(self, name: str, pretrained: bool = False, drop_path: float = 0.0, last_stage: bool = False):
         super().__init__()
         import timm
 
@@ -48,16 +44,6 @@ class Backbone(nn.Module):
         if stride != STRIDE:
             raise ValueError(f"Backbone: expected a map {STRIDE} times smaller than the image, {name} gives one of {stride}")
         self.channels: int = channels
-        self._frozen = _first_stages(network, name, frozen_stages)
-        for module in self._frozen:
-            module.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Set the mode; frozen stages stay in that of evaluation."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """images [B, 3, H, W] -> [B, C, H / 32, W / 32], rounded up."""
@@ -67,15 +53,17 @@ class Backbone(nn.Module):
         return network.forward_features(images)
 
 
-def _first_stages(network: nn.Module, name: str, count: int) -> tuple[nn.Module, ...]:
-    """The stem and the first stages of a network of timm."""
-    if not count:
-        return ()
+def first_stages(network: nn.Module, count: int) -> tuple[nn.Module, ...]:
+    """The stem and the first `count` stages of a network of timm.
+
+    Raises:
+        ValueError: a network with fewer stages, or without a list of them.
+    """
     children = dict(network.named_children())
     stages = children.get("blocks", children.get("stages"))
     if not isinstance(stages, nn.Sequential) or not 0 < count <= len(stages):
-        known = f"1 to {len(stages)} of {name}" if isinstance(stages, nn.Sequential) else f"0, as {name} has no list of stages"
-        raise ValueError(f"Backbone: frozen_stages must be {known}, got {count}")
+        known = f"1 to {len(stages)}" if isinstance(stages, nn.Sequential) else "0 for a backbone without a list of stages"
+        raise ValueError(f"first_stages: expected {known}, got {count}")
     parts = list(children.values())
     return (*parts[: parts.index(stages)], *stages[:count])
 

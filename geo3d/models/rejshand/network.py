@@ -38,8 +38,6 @@ class ReJSHand(nn.Module):
         pretrained: start the backbone from timm's ImageNet weights, which it downloads.
         drop_path: rate of the backbone's residual branches left out in training (published: 0.2).
         last_stage: take the backbone's map before its last convolution.
-        frozen_stages: stages of the backbone that keep the weights they start with, the stem among them (`Backbone`). A network that
-            learns from generated pictures keeps its eye for real ones so, and a step takes a third less time.
         num_joints: J.
         num_vertices: V.
         token_counts: tokens of the levels after the first, which has one for each joint.
@@ -67,7 +65,6 @@ class ReJSHand(nn.Module):
         pretrained: bool = False,
         drop_path: float = 0.0,
         last_stage: bool = False,
-        frozen_stages: int = 0,
         num_joints: int = 21,
         num_vertices: int = 778,
         token_counts: Sequence[int] = (84, 336),
@@ -87,7 +84,7 @@ class ReJSHand(nn.Module):
         self.image_size, self.bgr = image_size, bgr
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
-        self.backbone = Backbone(backbone, pretrained, drop_path, last_stage, frozen_stages)
+        self.backbone = Backbone(backbone, pretrained, drop_path, last_stage)
         self.keypoints = nn.Linear(self.backbone.channels, 2 * num_joints)
         nn.init.constant_(self.keypoints.bias, 0.5)  # a training starts with all keypoints at the middle of the crop
         self.mesh_head = MeshHead(

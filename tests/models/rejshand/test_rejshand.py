@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from geo3d.models.rejshand import FoldedReJSHand, HandTargets, MeshHead, ReJSHand, hand_losses
+from geo3d.models.rejshand import FoldedReJSHand, HandTargets, MeshHead, ReJSHand, first_stages, hand_losses
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention
 
 SMALL = {"token_counts": (31, 50), "widths": (32, 16, 16), "map_channels": 32, "num_vertices": 63}
@@ -155,21 +155,9 @@ def test_images_of_another_shape_are_told():
         small_network()(torch.zeros(1, 1, 64, 64))
 
 
-def test_frozen_stages_keep_weights_and_statistics():
-    network = small_network(frozen_stages=2).train()
-    before = {name: tensor.clone() for name, tensor in network.backbone.state_dict().items()}
-    optimizer = torch.optim.SGD([parameter for parameter in network.parameters() if parameter.requires_grad], 0.1)
-    network(images(2)).vertices.square().mean().backward()
-    optimizer.step()
-    frozen = ("network.conv_stem.", "network.bn1.", "network.blocks.0.", "network.blocks.1.")
-    for name, tensor in network.backbone.state_dict().items():
-        kept = name.startswith(frozen)
-        if kept or name.endswith((".weight", "running_mean")) and not name.startswith("network.conv_head"):
-            assert torch.equal(tensor, before[name]) == kept, name
-
-
 def test_networks_without_so_many_stages():
-    with pytest.raises(ValueError, match="frozen_stages must be 1 to 7 of tf_efficientnet_lite0, got 8"):
-        small_network(frozen_stages=8)
-    with pytest.raises(ValueError, match="must be 0, as vgg11 has no list of stages"):
-        ReJSHand("vgg11", frozen_stages=1, image_size=64, **SMALL)
+    assert len(first_stages(small_network().backbone.network, 3)) == 2 + 3
+    with pytest.raises(ValueError, match="expected 1 to 7, got 8"):
+        first_stages(small_network().backbone.network, 8)
+    with pytest.raises(ValueError, match="0 for a backbone without a list of stages, got 1"):
+        first_stages(small_network(backbone="vgg11").backbone.network, 1)
