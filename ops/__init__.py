@@ -8,6 +8,7 @@ from geo3d.ops.boxes import box_iou_3d, box_iou_rotated, count_points_in_boxes, 
 from geo3d.ops.grouping import gather
 from geo3d.ops.interpolation import interpolate, three_interpolate
 from geo3d.ops.kernel_point_conv import kernel_point_conv
+from geo3d.ops.libraries.choice import use
 from geo3d.ops.neighbors import BallNeighbors, Neighbors, ball_query, knn
 from geo3d.ops.sampling import farthest_point_sample
 from geo3d.ops.scatter import (
@@ -67,6 +68,7 @@ __all__ = [
     "sparse_conv_transpose_plan",
     "submanifold_conv_plan",
     "three_interpolate",
+    "use",
     "voxel_features",
     "voxelize",
     "voxelize_hard",

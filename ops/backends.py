@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import torch
 
+from geo3d.ops.libraries import choice
+
 # What an op is made of besides numba on the CPU and Triton on CUDA.
 SCATTER = (
     "scatter_plan",
@@ -48,9 +50,10 @@ class Backend(NamedTuple):
 
 
 def backends() -> tuple[Backend, ...]:
-    """What runs where in this process, for every op on the CPU and on CUDA, and why no optional library is used instead.
+    """What runs where in this process, for every op on the CPU and on CUDA, and why.
 
-    The implementation depends on the device of the tensors alone, so two runs on one device give the same result whatever is installed.
+    The implementation depends on the device of the tensors, and on `geo3d.ops.use` or GEO3D_USE where the user chose a library, so
+    two runs on one device give the same result whatever is installed.
 
     Example:
         >>> implementations = {(row.op, row.device): row.implementation for row in backends()}
@@ -61,12 +64,7 @@ def backends() -> tuple[Backend, ...]:
 
 
 def _cpu(op: str) -> Backend:
-    reason = f"{torch.get_num_threads()} threads"
-    if op in CONVOLUTION:
-        reason += f"; {_spconv()}"
-    elif op in SCATTER:
-        reason += f"; {_torch_scatter()}"
-    return Backend(op, "cpu", "numba", reason)
+    return _with_library(op, Backend(op, "cpu", "numba", f"{torch.get_num_threads()} threads"))
 
 
 def _cuda(op: str) -> Backend:
@@ -74,28 +72,65 @@ def _cuda(op: str) -> Backend:
         return Backend(op, "cuda", "none", "torch finds no CUDA device")
     if importlib.util.find_spec("triton") is None:
         return Backend(op, "cuda", "none", "Triton is not installed; it comes with the CUDA builds of torch for Linux")
-    reason = torch.cuda.get_device_name()
-    if op in SORTING:
-        return Backend(op, "cuda", "triton + torch.sort", reason)
-    if op in SCATTER:
-        reason += f"; {_torch_scatter()}"
-    elif op in CONVOLUTION:
-        reason += f"; {_spconv()}"
-    return Backend(op, "cuda", "triton", reason)
+    row = Backend(op, "cuda", "triton + torch.sort" if op in SORTING else "triton", torch.cuda.get_device_name())
+    return _with_library(op, row)
 
 
-def _torch_scatter() -> str:
-    return _not_used("torch-scatter", "it is slower on the CPU, and on CUDA it adds in an order that differs between runs")
+class _Library(NamedTuple):
+    """package on PyPI; plans, the ops that stay ours; limits by device, of those who choose it; why, for those who do not."""
+
+    package: str
+    plans: tuple[str, ...]
+    limits: dict[str, str]
+    why: str
 
 
-def _spconv() -> str:
-    return _not_used(
-        "spconv", "on the CPU it is wrong with several threads and has no gradient; on CUDA the two have not been compared"
+LIBRARIES = {
+    "scatter": _Library(
+        "torch-scatter",
+        ("scatter_plan",),
+        {
+            "cpu": "NaN and infinities fall as it has them",
+            "cuda": "sums in an order that differs between runs, ties and NaN fall as it has them",
+        },
+        "it is slower on the CPU, and on CUDA it adds in an order that differs between runs",
+    ),
+    "sparse_conv": _Library(
+        "spconv",
+        CONVOLUTION[1:],
+        {"cpu": "one thread, no gradient", "cuda": "its algorithm Native; the two have not been compared on CUDA"},
+        "on the CPU it is wrong with several threads and has no gradient; on CUDA the two have not been compared",
+    ),
+}
+
+
+def _with_library(op: str, row: Backend) -> Backend:
+    """The row with what is said of the library that has this op, too."""
+    kind = "scatter" if op in SCATTER else "sparse_conv" if op in CONVOLUTION else None
+    if kind is None:
+        return row
+    name, by = choice.chosen(kind)
+    library = LIBRARIES[kind]
+    if name == choice.OWN:
+        return row._replace(reason=f"{row.reason}; {_not_used(kind, library)}")
+    if op in library.plans:
+        return row._replace(reason=f"{row.reason}; {name}, chosen by {by}, takes our plans")
+    version = _version(library.package) or "of an unknown version"
+    return row._replace(
+        implementation=name, reason=f"{library.package} {version}, chosen by {by}: {library.limits[row.device]}"
     )
 
 
-def _not_used(package: str, why: str) -> str:
+def _not_used(kind: str, library: _Library) -> str:
+    version = _version(library.package)
+    if version is None:
+        return f"{library.package} is not installed, and would not be used unless chosen: {library.why}"
+    chooses = f"geo3d.ops.use({kind}={choice.NAMES[kind][1]!r})"
+    return f"{library.package} {version} is installed and not used, {chooses} chooses it: {library.why}"
+
+
+def _version(package: str) -> str | None:
     try:
-        return f"{package} {importlib.metadata.version(package)} is installed and not used: {why}"
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return f"{package} is not installed, and would not be used: {why}"
+        return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+import geo3d.ops.scatter_registered  # noqa: F401
+from geo3d.ops.libraries import choice
 
 
 class ScatterPlan(NamedTuple):
@@ -50,11 +54,7 @@ def scatter_plan(index: Tensor, rows: int) -> ScatterPlan:
         >>> scatter_sum(torch.tensor([1.0, 2.0, 3.0]), plan), scatter_mean(torch.tensor([1.0, 2.0, 3.0]), plan)
         (tensor([2., 4.]), tensor([2., 2.]))
     """
-    if not isinstance(index, Tensor) or index.ndim != 1 or index.dtype not in (torch.int32, torch.int64):
-        got = f"{list(index.shape)} {index.dtype}" if isinstance(index, Tensor) else type(index).__name__
-        raise ValueError(f"scatter: index must be [N] int32 or int64, or a plan, got {got}")
-    if rows < 0:
-        raise ValueError(f"scatter: rows must not be negative, got {rows}")
+    _check_index(index, rows)
     index = index.to(torch.int64).contiguous()
     return ScatterPlan(index, *torch.ops.geo3d.scatter_plan(index, rows))
 
@@ -79,8 +79,7 @@ def scatter_sum(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
         >>> scatter_sum(values, index, 2)
         tensor([6., 2.])
     """
-    flat, plan = _prepare("scatter_sum", values, index, rows)
-    return torch.ops.geo3d.scatter_sum(flat, *plan, False).view(plan.rows, *values.shape[1:])
+    return _reduce("scatter_sum", values, index, rows)
 
 
 def scatter_mean(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
@@ -91,8 +90,7 @@ def scatter_mean(values: Tensor, index: Tensor | ScatterPlan, rows: int | None =
         >>> scatter_mean(values, index, 2)
         tensor([3., 2.])
     """
-    flat, plan = _prepare("scatter_mean", values, index, rows)
-    return torch.ops.geo3d.scatter_sum(flat, *plan, True).view(plan.rows, *values.shape[1:])
+    return _reduce("scatter_mean", values, index, rows)
 
 
 def scatter_max(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> tuple[Tensor, Tensor]:
@@ -116,7 +114,7 @@ def scatter_max(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
         >>> scatter_max(values, index, 2)
         (tensor([5., 2.]), tensor([1, 2]))
     """
-    return _extreme("scatter_max", values, index, rows, False)
+    return _reduce("scatter_max", values, index, rows)
 
 
 def scatter_min(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> tuple[Tensor, Tensor]:
@@ -127,7 +125,7 @@ def scatter_min(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = 
         >>> scatter_min(values, index, 2)
         (tensor([1., 2.]), tensor([0, 2]))
     """
-    return _extreme("scatter_min", values, index, rows, True)
+    return _reduce("scatter_min", values, index, rows)
 
 
 def scatter_amax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
@@ -138,7 +136,7 @@ def scatter_amax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None =
         >>> scatter_amax(values, index, 2)
         tensor([5., 2.])
     """
-    return _extreme_alone("scatter_amax", values, index, rows, False)
+    return _reduce("scatter_amax", values, index, rows)
 
 
 def scatter_amin(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
@@ -149,7 +147,7 @@ def scatter_amin(values: Tensor, index: Tensor | ScatterPlan, rows: int | None =
         >>> scatter_amin(values, index, 2)
         tensor([1., 2.])
     """
-    return _extreme_alone("scatter_amin", values, index, rows, True)
+    return _reduce("scatter_amin", values, index, rows)
 
 
 def scatter_softmax(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
@@ -172,8 +170,7 @@ def scatter_softmax(values: Tensor, index: Tensor | ScatterPlan, rows: int | Non
         >>> scatter_softmax(values, index, 2)
         tensor([0.5000, 0.5000, 1.0000])
     """
-    flat, plan = _prepare("scatter_softmax", values, index, rows)
-    return torch.ops.geo3d.scatter_softmax(flat, *plan).view(values.shape)
+    return _reduce("scatter_softmax", values, index, rows)
 
 
 def scatter_logsumexp(values: Tensor, index: Tensor | ScatterPlan, rows: int | None = None) -> Tensor:
@@ -195,257 +192,66 @@ def scatter_logsumexp(values: Tensor, index: Tensor | ScatterPlan, rows: int | N
         >>> scatter_logsumexp(values, index, 2)
         tensor([0.6931, 2.0000])
     """
-    flat, plan = _prepare("scatter_logsumexp", values, index, rows)
-    return torch.ops.geo3d.scatter_logsumexp(flat, *plan).view(plan.rows, *values.shape[1:])
+    return _reduce("scatter_logsumexp", values, index, rows)
 
 
-def _extreme(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None, minimum: bool) -> tuple[Tensor, Tensor]:
-    flat, plan = _prepare(op, values, index, rows)
-    best, winner = torch.ops.geo3d.scatter_max(flat, plan.order, plan.offsets, minimum)
-    shape = (plan.rows, *values.shape[1:])
-    return best.view(shape), winner.view(shape)
+def _reduce(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None) -> Any:
+    """A reduction by its public name, with values of any trailing shape, by the library that is chosen."""
+    _check_values(op, values)
+    given = index.target if isinstance(index, ScatterPlan) else index
+    rows = _rows(op, index, rows)
+    _check_index(given, rows)
+    _check_fit(op, values, given)
+    flat = values.reshape(values.shape[0], prod(values.shape[1:])).contiguous()
+    theirs = choice.library("scatter")
+    if theirs is not None:
+        result = theirs.reduce(op, flat, given.long(), rows)
+    else:
+        if op in ("scatter_amax", "scatter_amin") and values.requires_grad and torch.is_grad_enabled():
+            return _reduce(op.replace("_a", "_"), values, index, rows)[0]  # the gradient goes to the winning rows
+        result = OURS[op](flat, index if isinstance(index, ScatterPlan) else scatter_plan(index, rows))
+    shape = (values.shape[0] if op == "scatter_softmax" else rows, *values.shape[1:])
+    return tuple(part.view(shape) for part in result) if isinstance(result, tuple) else result.view(shape)
 
 
-def _extreme_alone(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None, minimum: bool) -> Tensor:
-    if isinstance(values, Tensor) and values.requires_grad and torch.is_grad_enabled():
-        return _extreme(op, values, index, rows, minimum)[0]  # the gradient goes to the winning rows
-    flat, plan = _prepare(op, values, index, rows)
-    best = torch.ops.geo3d.scatter_amax(flat, plan.order, plan.offsets, minimum)
-    return best.view(plan.rows, *values.shape[1:])
+OURS: dict[str, Callable[[Tensor, ScatterPlan], Any]] = {  # values [N, C] and their plan
+    "scatter_sum": lambda values, plan: torch.ops.geo3d.scatter_sum(values, *plan, False),
+    "scatter_mean": lambda values, plan: torch.ops.geo3d.scatter_sum(values, *plan, True),
+    "scatter_max": lambda values, plan: torch.ops.geo3d.scatter_max(values, plan.order, plan.offsets, False),
+    "scatter_min": lambda values, plan: torch.ops.geo3d.scatter_max(values, plan.order, plan.offsets, True),
+    "scatter_amax": lambda values, plan: torch.ops.geo3d.scatter_amax(values, plan.order, plan.offsets, False),
+    "scatter_amin": lambda values, plan: torch.ops.geo3d.scatter_amax(values, plan.order, plan.offsets, True),
+    "scatter_softmax": lambda values, plan: torch.ops.geo3d.scatter_softmax(values, *plan),
+    "scatter_logsumexp": lambda values, plan: torch.ops.geo3d.scatter_logsumexp(values, *plan),
+}
 
 
-def _prepare(op: str, values: Tensor, index: Tensor | ScatterPlan, rows: int | None) -> tuple[Tensor, ScatterPlan]:
-    """Values as contiguous [N, C], and the plan."""
+def _check_values(op: str, values: Tensor) -> None:
     if not isinstance(values, Tensor) or values.ndim == 0 or not values.is_floating_point():
         got = f"{list(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"{op}: values must be [N, ...] floating point, got {got}")
+
+
+def _rows(op: str, index: Tensor | ScatterPlan, rows: int | None) -> int:
     if isinstance(index, ScatterPlan):
         if rows is not None and rows != index.rows:
             raise ValueError(f"{op}: the plan is for {index.rows} rows, got rows={rows}")
-        plan = index
-    elif rows is None:
+        return index.rows
+    if rows is None:
         raise ValueError(f"{op}: rows, the number of output rows, is needed unless index is a plan from scatter_plan")
-    else:
-        plan = scatter_plan(index, rows)
-    if plan.target.shape[0] != values.shape[0]:
-        raise ValueError(f"{op}: index must be [N] for values [N, ...], got {list(plan.target.shape)} and {list(values.shape)}")
-    if plan.target.device != values.device:
-        raise ValueError(f"{op}: index is on {plan.target.device} and values on {values.device}")
-    return values.reshape(values.shape[0], prod(values.shape[1:])).contiguous(), plan
+    return rows
 
 
-@torch.library.custom_op("geo3d::scatter_plan", mutates_args=(), device_types="cpu")
-def _scatter_plan(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    from geo3d.ops.cpu import scatter as cpu
+def _check_fit(op: str, values: Tensor, index: Tensor) -> None:
+    if index.shape[0] != values.shape[0]:
+        raise ValueError(f"{op}: index must be [N] for values [N, ...], got {list(index.shape)} and {list(values.shape)}")
+    if index.device != values.device:
+        raise ValueError(f"{op}: index is on {index.device} and values on {values.device}")
 
-    return cpu.scatter_plan(index, rows)
 
-
-@_scatter_plan.register_kernel("cuda")
-def _(index, rows):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_plan(index, rows)
-
-
-@_scatter_plan.register_fake
-def _(index, rows):
-    return torch.empty_like(index), index.new_empty((rows + 1,))
-
-
-@torch.library.custom_op("geo3d::scatter_sum", mutates_args=(), device_types="cpu")
-def _scatter_sum(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor, mean: bool) -> Tensor:
-    from geo3d.ops.cpu import segments as cpu
-
-    return cpu.segment_sum(values, order, offsets, mean)
-
-
-@_scatter_sum.register_kernel("cuda")
-def _(values, index, order, offsets, mean):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_sum(values, order, offsets, mean)
-
-
-@_scatter_sum.register_fake
-def _(values, index, order, offsets, mean):
-    return values.new_empty((offsets.shape[0] - 1, values.shape[1]))
-
-
-@torch.library.custom_op("geo3d::scatter_spread", mutates_args=(), device_types="cpu")
-def _scatter_spread(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor, mean: bool) -> Tensor:
-    """The transpose of scatter_sum: values [M, C] back to the input rows [N, C]."""
-    from geo3d.ops.cpu import grouping as cpu
-
-    return cpu.gather_rows(_over_counts(values, offsets) if mean else values, index)
-
-
-@_scatter_spread.register_kernel("cuda")
-def _(values, index, order, offsets, mean):
-    from geo3d.ops.cuda import grouping as cuda
-
-    return cuda.gather_rows(_over_counts(values, offsets) if mean else values, index)
-
-
-@_scatter_spread.register_fake
-def _(values, index, order, offsets, mean):
-    return values.new_empty((index.shape[0], values.shape[1]))
-
-
-def _over_counts(values: Tensor, offsets: Tensor) -> Tensor:
-    return values / offsets.diff().clamp_(min=1)[:, None]
-
-
-@torch.library.custom_op("geo3d::scatter_max", mutates_args=(), device_types="cpu")
-def _scatter_max(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> tuple[Tensor, Tensor]:
-    from geo3d.ops.cpu import scatter as cpu
-
-    return cpu.scatter_max(values, order, offsets, minimum)
-
-
-@_scatter_max.register_kernel("cuda")
-def _(values, order, offsets, minimum):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_max(values, order, offsets, minimum)
-
-
-@_scatter_max.register_fake
-def _(values, order, offsets, minimum):
-    best = values.new_empty((offsets.shape[0] - 1, values.shape[1]))
-    return best, torch.empty_like(best, dtype=torch.int64)
-
-
-@torch.library.custom_op("geo3d::scatter_amax", mutates_args=(), device_types="cpu")
-def _scatter_amax(values: Tensor, order: Tensor, offsets: Tensor, minimum: bool) -> Tensor:
-    from geo3d.ops.cpu import scatter as cpu
-
-    return cpu.scatter_amax(values, order, offsets, minimum)
-
-
-@_scatter_amax.register_kernel("cuda")
-def _(values, order, offsets, minimum):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_amax(values, order, offsets, minimum)
-
-
-@_scatter_amax.register_fake
-def _(values, order, offsets, minimum):
-    return values.new_empty((offsets.shape[0] - 1, values.shape[1]))
-
-
-@torch.library.custom_op("geo3d::scatter_select", mutates_args=(), device_types="cpu")
-def _scatter_select(values: Tensor, winner: Tensor, count: int) -> Tensor:
-    """Zeros [count, C] with values [M, C] at the rows winner [M, C]; a row `count` is dropped."""
-    from geo3d.ops.cpu import scatter as cpu
-
-    return cpu.scatter_select(values, winner, count)
-
-
-@_scatter_select.register_kernel("cuda")
-def _(values, winner, count):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_select(values, winner, count)
-
-
-@_scatter_select.register_fake
-def _(values, winner, count):
-    return values.new_empty((count, values.shape[1]))
-
-
-@torch.library.custom_op("geo3d::scatter_softmax", mutates_args=(), device_types="cpu")
-def _scatter_softmax(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-    from geo3d.ops.cpu import scatter as cpu
-
-    return cpu.scatter_softmax(values, index, order, offsets)
-
-
-@_scatter_softmax.register_kernel("cuda")
-def _(values, index, order, offsets):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_softmax(values, index, order, offsets)
-
-
-@_scatter_softmax.register_fake
-def _(values, index, order, offsets):
-    return torch.empty_like(values)
-
-
-@torch.library.custom_op("geo3d::scatter_logsumexp", mutates_args=(), device_types="cpu")
-def _scatter_logsumexp(values: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-    from geo3d.ops.cpu import scatter as cpu
-
-    return cpu.scatter_logsumexp(values, index, order, offsets)
-
-
-@_scatter_logsumexp.register_kernel("cuda")
-def _(values, index, order, offsets):
-    from geo3d.ops.cuda import scatter as cuda
-
-    return cuda.scatter_logsumexp(values, order, offsets)
-
-
-@_scatter_logsumexp.register_fake
-def _(values, index, order, offsets):
-    return values.new_empty((offsets.shape[0] - 1, values.shape[1]))
-
-
-def _save_linear(ctx, inputs, output):
-    _, *plan, ctx.mean = inputs
-    ctx.save_for_backward(*plan)
-
-
-def _sum_backward(ctx, grad):
-    return torch.ops.geo3d.scatter_spread(grad.contiguous(), *ctx.saved_tensors, ctx.mean), None, None, None, None
-
-
-def _spread_backward(ctx, grad):
-    return torch.ops.geo3d.scatter_sum(grad.contiguous(), *ctx.saved_tensors, ctx.mean), None, None, None, None
-
-
-def _save_max(ctx, inputs, output):
-    ctx.count = inputs[0].shape[0]
-    ctx.save_for_backward(output[1])
-
-
-def _max_backward(ctx, grad, _):
-    return torch.ops.geo3d.scatter_select(grad.contiguous(), *ctx.saved_tensors, ctx.count), None, None, None
-
-
-def _save_select(ctx, inputs, output):
-    ctx.save_for_backward(inputs[1])
-
-
-def _select_backward(ctx, grad):
-    (winner,) = ctx.saved_tensors
-    none = torch.zeros_like(grad[:1]) if grad.shape[0] else grad.new_zeros(1, grad.shape[1])
-    return torch.cat([grad, none]).gather(0, winner), None, None
-
-
-def _save_exponential(ctx, inputs, output):
-    ctx.save_for_backward(*inputs, output)
-
-
-def _softmax_backward(ctx, grad):
-    _, *plan, softmax = ctx.saved_tensors
-    weighted = grad * softmax
-    total = torch.ops.geo3d.scatter_sum(weighted, *plan, False)
-    return weighted - softmax * torch.ops.geo3d.scatter_spread(total, *plan, False), None, None, None
-
-
-def _logsumexp_backward(ctx, grad):
-    values, *plan, result = ctx.saved_tensors
-    exponent = values - torch.ops.geo3d.scatter_spread(result, *plan, False)
-    exponent = torch.where(plan[0][:, None] < 0, 0, exponent)  # a row that is left out: its gradient is zero times this
-    return torch.ops.geo3d.scatter_spread(grad.contiguous(), *plan, False) * exponent.exp(), None, None, None
-
-
-_scatter_sum.register_autograd(_sum_backward, setup_context=_save_linear)
-_scatter_spread.register_autograd(_spread_backward, setup_context=_save_linear)
-_scatter_max.register_autograd(_max_backward, setup_context=_save_max)
-_scatter_select.register_autograd(_select_backward, setup_context=_save_select)
-_scatter_softmax.register_autograd(_softmax_backward, setup_context=_save_exponential)
-_scatter_logsumexp.register_autograd(_logsumexp_backward, setup_context=_save_exponential)
+def _check_index(index: Tensor, rows: int) -> None:
+    if not isinstance(index, Tensor) or index.ndim != 1 or index.dtype not in (torch.int32, torch.int64):
+        got = f"{list(index.shape)} {index.dtype}" if isinstance(index, Tensor) else type(index).__name__
+        raise ValueError(f"scatter: index must be [N] int32 or int64, or a plan, got {got}")
+    if rows < 0:
+        raise ValueError(f"scatter: rows must not be negative, got {rows}")

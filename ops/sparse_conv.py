@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from geo3d.ops.libraries import choice
 from geo3d.ops.sparse_tensor import SparseTensor, check_coords, check_features, check_inside, describe, triple
 
 MAX_CELLS, MAX_BATCH = 2**47, 2**15  # so that the number of a cell in the batch fits 63 bits, with a bit to spare
@@ -214,6 +215,9 @@ def sparse_conv3d(features: Features, weight: Tensor, plan: ConvPlan, bias: Tens
         if other is not None and (other.dtype != features.dtype or other.device != features.device):
             wanted = f"{features.dtype} on {features.device}"
             raise ValueError(f"{op}: {name} must be {wanted}, as the features, got {describe(other)}")
+    theirs = choice.library("sparse_conv")
+    if theirs is not None:
+        return theirs.sparse_conv3d(features, weight, bias, plan.sources)
     matrices = weight.flatten(1, 3).permute(1, 2, 0)  # [K, C_in, C_out]
     return torch.ops.geo3d.sparse_conv(features.contiguous(), matrices, bias, plan.sources, plan.targets)
 

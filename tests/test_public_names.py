@@ -240,6 +240,7 @@ NAMES = {
         "sparse_conv_transpose_plan",
         "submanifold_conv_plan",
         "three_interpolate",
+        "use",
         "voxel_features",
         "voxelize",
         "voxelize_hard",
