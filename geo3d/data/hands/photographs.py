@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,22 @@ from geo3d.geometry.virtual_camera import default_camera_matrix
 
 MIN_HAND = 0.5  # by the median; a label that is smaller has its points in a heap, which landmark models give where they fail
 CANVAS = 224  # side of the pictures that are put together
+MAX_SIDE = 320  # pixels; a larger photograph is shrunk: a graph cut of 9 megapixels takes minutes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class CutOut(NamedTuple):
+    """A photograph, at most `MAX_SIDE` pixels wide and high.
+
+    Attributes:
+        photograph: [H, W, 3] uint8 R, G, B.
+        opacity: [H, W] uint8, how much of each pixel is hand, of 255.
+        keypoints: [21, 2] pixels.
+    """
+
+    photograph: np.ndarray
+    opacity: np.ndarray
+    keypoints: np.ndarray
 
 
 class HandPhotographs:
@@ -63,7 +79,7 @@ class HandPhotographs:
             self.backgrounds = sorted(p for p in Path(backgrounds).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
             if not self.backgrounds:
                 raise FileNotFoundError(f"HandPhotographs: no pictures under {backgrounds}")
-        self._opacities: dict[str, np.ndarray] = {}
+        self._cut_outs: dict[str, CutOut] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,27 +89,28 @@ class HandPhotographs:
         import cv2
 
         name = self.names[index]
-        photograph, opacity = self.cut_out(name)
+        photograph, opacity, keypoints = self.cut_out(name)
         if generator.random() < self.keep_wall:
-            opacity = np.ones_like(opacity)
+            opacity = np.full_like(opacity, 255)
         side = int(generator.uniform(0.6, 1.0) * CANVAS)
         scale = side / max(photograph.shape[:2])
         left, top = (generator.random(2) * (CANVAS - side)).astype(int)
         transform = np.array([[scale, 0, left], [0, scale, top]])
         size = (CANVAS, CANVAS)
         hand = cv2.warpAffine(photograph, transform, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        share = cv2.warpAffine(opacity, transform, size, flags=cv2.INTER_LINEAR)[..., None]
+        share = cv2.warpAffine(opacity, transform, size, flags=cv2.INTER_LINEAR)[..., None] / np.float32(255)
         gain = generator.uniform(0.6, 1.2) * generator.uniform(0.9, 1.1, 3)
         image = share * (hand * gain) + (1 - share) * self._background(generator)
-        keypoints = self.keypoints[name] * scale + [left, top]
-        return np.clip(image, 0, 255).astype(np.uint8), HandLabels(default_camera_matrix(*size), keypoints)
+        labels = HandLabels(default_camera_matrix(*size), keypoints * scale + [left, top])
+        return np.clip(image, 0, 255).astype(np.uint8), labels
 
-    def cut_out(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A photograph [H, W, 3] uint8 and how much of each pixel is hand [H, W] float32, which is kept for the next time."""
-        photograph = read_rgb(self.root / "images" / name)
-        if name not in self._opacities:
-            self._opacities[name] = (255 * hand_opacity(photograph, self.keypoints[name])).astype(np.uint8)
-        return photograph, self._opacities[name].astype(np.float32) / 255
+    def cut_out(self, name: str) -> CutOut:
+        """A photograph with what of it is hand, which is kept for the next time."""
+        if name not in self._cut_outs:
+            photograph, keypoints = _shrunk(read_rgb(self.root / "images" / name), self.keypoints[name])
+            opacity = (255 * hand_opacity(photograph, keypoints)).astype(np.uint8)
+            self._cut_outs[name] = CutOut(photograph, opacity, keypoints)
+        return self._cut_outs[name]
 
     def _background(self, generator: np.random.Generator) -> np.ndarray:
         import cv2
@@ -146,6 +163,17 @@ def hand_opacity(photograph: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     inside = np.unique(parts[(bones > 0) & (hand > 0)])
     cut = cv2.erode(np.isin(parts, inside[inside > 0]).astype(np.uint8), np.ones((2, 2), np.uint8))
     return np.clip(cv2.GaussianBlur(cut.astype(np.float32), (0, 0), 0.7), 0, 1)
+
+
+def _shrunk(photograph: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import cv2
+
+    height, width = photograph.shape[:2]
+    scale = MAX_SIDE / max(height, width)
+    if scale >= 1:
+        return photograph, keypoints
+    size = np.maximum(np.rint(scale * np.array([width, height])).astype(int), 1)
+    return cv2.resize(photograph, tuple(size.tolist()), interpolation=cv2.INTER_AREA), keypoints * (size / [width, height])
 
 
 def _sure(entry: dict[str, object], min_score: float) -> bool:

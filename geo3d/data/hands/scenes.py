@@ -225,20 +225,20 @@ def with_pasted_photograph(
     import cv2
 
     name = photographs.names[int(generator.integers(len(photographs.names)))]
-    photograph, opacity = photographs.cut_out(name)
+    photograph, opacity, keypoints = photographs.cut_out(name)
     height, width = image.shape[:2]
     scale = float(np.exp(generator.uniform(np.log(PASTED[0]), np.log(PASTED[1])))) * max(height, width) / max(photograph.shape)
     angle = np.radians(generator.normal(0, 25))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array(photograph.shape[1::-1]) / 2
     shift = generator.uniform(0.1, 0.9, 2) * [width, height] - turn @ middle
-    keypoints = photographs.keypoints[name] @ turn.T + shift
+    keypoints = keypoints @ turn.T + shift
     for hand in hands:
         low, high = np.maximum(keypoints.min(0), hand.keypoints.min(0)), np.minimum(keypoints.max(0), hand.keypoints.max(0))
         if (high > low).all():
             return image, list(hands)
     transform = np.column_stack((turn, shift))
-    share = cv2.warpAffine(opacity, transform, (width, height), flags=cv2.INTER_LINEAR)[..., None]
+    share = cv2.warpAffine(opacity, transform, (width, height), flags=cv2.INTER_LINEAR)[..., None] / np.float32(255)
     pasted = cv2.warpAffine(photograph, transform, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gain = generator.uniform(0.5, 1.2) * generator.uniform(0.9, 1.1, 3)
     mixed = share * (pasted * gain) + (1 - share) * image

@@ -102,9 +102,23 @@ def photographs(tmp_path):
 def test_hands_are_cut_out_of_a_light_wall(photographs):
     source = HandPhotographs(photographs)
     assert len(source) == 1
-    _, opacity = source.cut_out("1/a.png")
+    opacity = source.cut_out("1/a.png").opacity / 255
     truth = ((np.mgrid[:100, :100] - np.array([60, 50])[:, None, None]) / np.array([40, 14])[:, None, None]) ** 2
     assert ((opacity > 0.5) != (truth.sum(0) < 1)).mean() < 0.02
+
+
+def test_large_photographs_are_shrunk_with_their_keypoints(photographs):
+    small = HandPhotographs(photographs).cut_out("1/a.png")
+    path = photographs / "images" / "1" / "a.png"
+    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (3000, 3000), interpolation=cv2.INTER_CUBIC))
+    labels = json.loads((photographs / "pseudo_labels.json").read_text())
+    labels["1/a.png"]["uv"] = (30 * np.array(labels["1/a.png"]["uv"])).tolist()
+    (photographs / "pseudo_labels.json").write_text(json.dumps(labels))
+    large = HandPhotographs(photographs).cut_out("1/a.png")
+    assert large.photograph.shape == (320, 320, 3)
+    np.testing.assert_allclose(large.keypoints, 3.2 * small.keypoints)
+    whole = cv2.resize(small.opacity, (320, 320))
+    assert ((large.opacity > 127) != (whole > 127)).mean() < 0.02
 
 
 def test_photographs_have_keypoints_and_no_mesh(photographs):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from geo3d.data.hands.modules import HandScenes
+from geo3d.data.hands.photographs import CutOut
 from geo3d.data.hands.scenes import (
     SceneDataset,
     SceneFrames,
@@ -97,12 +98,11 @@ class _OnePhotograph:
     """A grey hand of 20 x 20 pixels on 40 x 40."""
 
     names = ("one",)
-    keypoints = {"one": np.linspace([12.0, 12.0], [28.0, 28.0], 21)}
 
     def cut_out(self, name):
-        opacity = np.zeros((40, 40), np.float32)
-        opacity[10:30, 10:30] = 1
-        return np.full((40, 40, 3), 200, np.uint8), opacity
+        opacity = np.zeros((40, 40), np.uint8)
+        opacity[10:30, 10:30] = 255
+        return CutOut(np.full((40, 40, 3), 200, np.uint8), opacity, np.linspace([12.0, 12.0], [28.0, 28.0], 21))
 
 
 def test_photographs_are_pasted_where_their_keypoints_are():
