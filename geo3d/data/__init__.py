@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         GeneratedShapes,
         GeneratedStreets,
     )
-    from geo3d.data.hands.modules import FreiHand, HandScenes
+    from geo3d.data.hands.modules import FreiHand, HandFolder, HandScenes
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
     from geo3d.data.images.preprocessing import prepare_views
@@ -58,6 +58,7 @@ __all__ = [
     "GeneratedShapes",
     "GeneratedStreets",
     "Geometry",
+    "HandFolder",
     "HandScenes",
     "Kitti",
     "LidarBatch",
@@ -92,7 +93,7 @@ __all__ = [
 _MODULES = {
     "bodies.modules": ("Amass",),
     "files.geometry": ("Geometry", "read_geometry"),
-    "hands.modules": ("FreiHand", "HandScenes"),
+    "hands.modules": ("FreiHand", "HandFolder", "HandScenes"),
     "lidar.detection": ("LidarBatch",),
     "lidar.modules": ("Kitti", "NuScenes", "Waymo"),
     "lidar.sweeps": ("CameraView", "LidarSample", "read_sweep"),

@@ -92,9 +92,7 @@ class HandErrors(Metric):
 
     def update(self, joints: Tensor, target_joints: Tensor, vertices: Tensor, target_vertices: Tensor) -> None:
         """Joints [B, J, 3] and vertices [B, V, 3] of a batch, metres; B may be 0."""
-        self.joint_errors.append(distances(joints, target_joints, align=True))
-        relative = [(x - x[:, self.root, None]) for x in (joints, target_joints)]
-        self.root_errors.append(distances(relative[0], relative[1]))
+        self.update_joints(joints, target_joints)
         self.vertex_errors.append(distances(vertices, target_vertices, align=True))
         if self.f_thresholds_mm:
             aligned = similarity_aligned(vertices.double(), target_vertices.double(), reflections=True)
@@ -105,6 +103,13 @@ class HandErrors(Metric):
             scores = torch.tensor(each, dtype=torch.float64, device=joints.device)
             self.scores.append(scores.reshape(-1, len(self.f_thresholds_mm)))
 
+    def update_joints(self, joints: Tensor, target: Tensor) -> None:
+        """Joints [B, J, 3] of hands whose vertices are unknown, metres; B may be 0."""
+        self.joint_errors.append(distances(joints, target, align=True))
+        relative = [(x - x[:, self.root, None]) for x in (joints, target)]
+        self.root_errors.append(distances(relative[0], relative[1]))
+        self._update_count += 1
+
     def update_keypoints(self, keypoints: Tensor, target: Tensor, valid: Tensor) -> None:
         """Keypoints [B, J, 2] in units of the crop's side, of which `valid` [B, J] count."""
         self.keypoint_errors.append((keypoints - target).double().norm(dim=-1)[valid > 0])
@@ -113,12 +118,12 @@ class HandErrors(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Figures by name; those of which no sample was seen are left out."""
         figures: dict[str, Tensor] = {}
-        if _is_seen(self.joint_errors):
-            kinds = (("joints", "mpjpe", self.joint_errors), ("vertices", "mpvpe", self.vertex_errors))
-            for kind, name, parts in kinds:
+        for kind, name, parts in (("joints", "mpjpe", self.joint_errors), ("vertices", "mpvpe", self.vertex_errors)):
+            if _is_seen(parts):
                 errors = _all(parts)
                 figures[f"pa_{name}_mm"] = 1000 * errors.mean()
                 figures[f"pa_{kind}_auc"] = torch.tensor(area_under_curve(correct_curve(errors.cpu())))
+        if _is_seen(self.root_errors):
             figures["mpjpe_mm"] = 1000 * _all(self.root_errors).mean()
         if _is_seen(self.scores):
             means = _all(self.scores).mean(0)

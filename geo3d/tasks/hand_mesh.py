@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geo3d.body.hands import keypoint_regressor, read_hand
-from geo3d.data.hands.crops import ROOT
+from geo3d.data.hands.crops import ROOT, WRIST
 from geo3d.data.hands.predictions import write_predictions
 from geo3d.data.hands.samples import HandBatch
 from geo3d.geometry.alignment import solve_translation
@@ -90,6 +90,9 @@ class HandMesh(HandTask):
     def update_metrics(self, outputs: HandOutput, batch: HandBatch) -> None:
         known = batch.mesh_valid > 0  # perhaps none: each of several processes must have taken part in every figure
         self.errors.update(outputs.joints[known], batch.joints[known], outputs.vertices[known], batch.vertices[known])
+        joints_alone = (batch.joint_valid > 0) & ~known & (batch.keypoint_valid[:, [WRIST, ROOT]] > 0).any(1)
+        self.errors.update_joints(outputs.joints[joints_alone], batch.joints[joints_alone])
+        known = known | joints_alone
         found = solve_translation(outputs.joints, outputs.keypoints * self.image_size, batch.camera_matrix)
         self.root_errors.update((found + outputs.joints[:, ROOT])[known], batch.root[known])
         self.errors.update_keypoints(outputs.keypoints, batch.keypoints, batch.keypoint_valid)

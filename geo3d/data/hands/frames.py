@@ -37,6 +37,7 @@ class HandFrame:
         keypoints: [21 H, 2] float64 pixels, NaN where a joint was not labelled, or None.
         camera_matrix: [3, 3] in pixels, or None.
         vertices: [V, 3] of the hand's surface in the camera's frame, or None.
+        sides: "right" or "left" of each hand; "right" where a data set does not say.
     """
 
     name: str
@@ -45,6 +46,7 @@ class HandFrame:
     keypoints: np.ndarray | None = None
     camera_matrix: np.ndarray | None = None
     vertices: np.ndarray | None = None
+    sides: tuple[str, ...] = ("right",)
 
 
 def find_hand_frames(folder: str | Path) -> list[HandFrame]:
@@ -111,7 +113,8 @@ def _interhand_frame(folder: Path, image: Any, cameras: Any, joints: Any) -> Han
     hands = [[start + joint for joint in INTERHAND_ORDER] for start in (0, HAND) if valid[start : start + HAND].all()]
     matrix = _matrix(cameras["focal"][name], cameras["princpt"][name])
     path = folder / image["file_name"]
-    return HandFrame(path.stem, path, local[np.concatenate(hands)] if hands else None, None, matrix)
+    sides = tuple(side for side, start in (("right", 0), ("left", HAND)) if valid[start : start + HAND].all())
+    return HandFrame(path.stem, path, local[np.concatenate(hands)] if hands else None, None, matrix, sides=sides)
 
 
 def _keypoint_files(folder: Path) -> Iterator[HandFrame]:
@@ -135,7 +138,7 @@ def _annotated_frame(path: Path, image: Any, annotation: Any) -> HandFrame:
     if "joint_cam" in annotation and "cam_param" in image:
         joints = np.array(annotation["joint_cam"], dtype=np.float64)[RHD_ORDER] * MILLIMETERS
         matrix = _matrix(image["cam_param"]["focal"], image["cam_param"]["princpt"])
-        return HandFrame(path.stem, path, joints, None, matrix)
+        return HandFrame(path.stem, path, joints, None, matrix, sides=(str(annotation.get("hand_type", "right")),))
     rows = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
     if len(rows) != HAND:
         raise ValueError(f"{len(rows)}")

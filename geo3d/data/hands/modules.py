@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from geo3d.data.generated import GeneratedHands, GeneratedHandScenes, resolve_root
 from geo3d.data.hands.crops import CropDraws, HandAugmentation, crop_hand
 from geo3d.data.hands.freihand import LOOKS, FreiHandFrames, Look
+from geo3d.data.hands.labeled import LabeledHands
 from geo3d.data.hands.photographs import HandPhotographs
 from geo3d.data.hands.samples import HandLabels, HandSample, collate_hands
 from geo3d.data.hands.scenes import SceneDataset, SceneFrames, collate_scenes
@@ -235,6 +236,46 @@ class FreiHand(HandDataModule):
             as_released=self.as_released,
             seed=self.seed,
         )
+
+
+class HandFolder(HandDataModule):
+    """Pictures with joints or keypoints, for evaluation alone: InterHand2.6M, RHD, OneHand10K and others (`LabeledHands`).
+
+    Args:
+        root: the folder.
+        image_size: side of the crops, pixels.
+        as_released: see `virtual_camera`.
+        test_batch_size: crops of a batch.
+        num_workers: worker processes of the loader.
+        pin_memory: put batches in page-locked memory.
+
+    Raises:
+        FileNotFoundError: no labelled hands in the folder, on first use.
+    """
+
+    collate = staticmethod(collate_hands)
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int = 224,
+        as_released: bool = False,
+        test_batch_size: int = 64,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ):
+        super().__init__(None, 0.0, test_batch_size, test_batch_size, num_workers, pin_memory, seed=0)
+        self.root, self.image_size, self.as_released = root, image_size, as_released
+
+    def preprocessing(self) -> HandInput:
+        """How crops are made, for the description of trained weights."""
+        return HandInput(self.image_size, self.as_released)
+
+    def dataset(self, split: Literal["train", "test"]) -> HandDataset:
+        """The hands, whichever split."""
+        if split == "train":
+            raise ValueError("HandFolder: its pictures are for evaluation; FreiHand is for training")
+        return HandDataset(LabeledHands(self.root), self.image_size, as_released=self.as_released, fixed=True)
 
 
 class HandScenes(HandDataModule):

@@ -11,6 +11,7 @@ from geo3d.models.rejshand.detector import (
     detector_losses,
 )
 from geo3d.models.rejshand.folded import FoldedReJSHand
+from geo3d.models.rejshand.heatmaps import HeatmapKeypoints
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention, Expansion, InteractionBlock, TokenAttention
 from geo3d.models.rejshand.lite0 import load_lite0
 from geo3d.models.rejshand.losses import HandLosses, HandTargets, hand_losses
@@ -31,6 +32,7 @@ __all__ = [
     "HandMaps",
     "HandOutput",
     "HandTargets",
+    "HeatmapKeypoints",
     "InteractionBlock",
     "MeshHead",
     "ReJSHand",

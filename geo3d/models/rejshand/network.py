@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from geo3d.body.hands import KEYPOINT_PARENTS
 from geo3d.models.rejshand.backbones import STRIDE, Backbone
+from geo3d.models.rejshand.heatmaps import HeatmapKeypoints
 from geo3d.models.rejshand.mesh_head import MeshHead
 
 
@@ -49,6 +50,7 @@ class ReJSHand(nn.Module):
         mean, std: subtracted from the image, and what it is divided by then; a number, or one for each channel as the backbone gets them.
         bone_features: see `BoneFeatures`; of 21 joints in FreiHAND's order.
         coordinate_attention: see `CoordinateAttention`.
+        keypoint_head: "pooled" is the published one, a linear function of the pooled map; "heatmap" see `HeatmapKeypoints`.
 
     Raises:
         ValueError: numbers that do not fit together.
@@ -77,16 +79,23 @@ class ReJSHand(nn.Module):
         std: float | Sequence[float] = 255.0,
         bone_features: bool = False,
         coordinate_attention: bool = False,
+        keypoint_head: Literal["pooled", "heatmap"] = "pooled",
     ):
         super().__init__()
+        if keypoint_head not in ("pooled", "heatmap"):
+            raise ValueError(f"ReJSHand: keypoint_head must be 'pooled' or 'heatmap', got {keypoint_head!r}")
         if bone_features and num_joints != len(KEYPOINT_PARENTS):
             raise ValueError(f"ReJSHand: bone_features are of {len(KEYPOINT_PARENTS)} joints, got num_joints {num_joints}")
         self.image_size, self.bgr = image_size, bgr
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
         self.backbone = Backbone(backbone, pretrained, drop_path, last_stage)
-        self.keypoints = nn.Linear(self.backbone.channels, 2 * num_joints)
-        nn.init.constant_(self.keypoints.bias, 0.5)  # a training starts with all keypoints at the middle of the crop
+        self.keypoints: nn.Linear | HeatmapKeypoints
+        if keypoint_head == "heatmap":
+            self.keypoints = HeatmapKeypoints(self.backbone.channels, num_joints)
+        else:
+            self.keypoints = nn.Linear(self.backbone.channels, 2 * num_joints)
+            nn.init.constant_(self.keypoints.bias, 0.5)  # a training starts with all keypoints at the middle of the crop
         self.mesh_head = MeshHead(
             self.backbone.channels,
             num_vertices,
@@ -132,6 +141,12 @@ class ReJSHand(nn.Module):
 
     def heads(self, features: Tensor) -> HandOutput:
         """What the two heads make of the backbone's map [B, C, H, W]."""
-        keypoints = self.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
+        keypoints = self.located(features)
         vertices = self.mesh_head(features, keypoints)
         return HandOutput(keypoints, self.joint_regressor.to(vertices.dtype) @ vertices, vertices)
+
+    def located(self, features: Tensor) -> Tensor:
+        """Keypoints [B, J, 2] from the backbone's map [B, C, H, W]."""
+        if isinstance(self.keypoints, HeatmapKeypoints):
+            return self.keypoints(features)
+        return self.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))

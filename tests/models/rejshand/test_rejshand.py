@@ -36,6 +36,7 @@ FORMS = {
     "last_stage": {"last_stage": True, "bgr": False, "mean": 127.0, "std": 128.0},
     "bones": {"bone_features": True},
     "coordinate_attention": {"coordinate_attention": True},
+    "heatmaps": {"keypoint_head": "heatmap", "last_stage": True},
     "other_counts": {"token_counts": (40,), "widths": (24, 8), "num_vertices": 99},
 }
 

@@ -28,7 +28,7 @@ class PlainReJSHand:
         """images [B, 3, H, W] -> `HandOutput`; calls mark(name) at the end of each part."""
         features = self.network.backbone(self.network.prepared(images))
         mark("backbone")
-        keypoints = self.network.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
+        keypoints = self.network.located(features)
         vertices = mesh(self.network.mesh_head, features, keypoints)
         joints = self.network.joint_regressor @ vertices
         mark("heads")
