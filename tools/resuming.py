@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Restarts:
             self.mark.unlink(missing_ok=True)  # of an earlier run
 
     def _count(self) -> int:
-        return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+        return restart_count()
 
     @property
     def is_restart(self) -> bool:
@@ -58,6 +59,37 @@ class Restarts:
         """To be called when the training is complete."""
         if self.is_first:
             self.mark.unlink(missing_ok=True)
+
+
+def restart_count() -> int:
+    """How often torchrun has started these processes again; 0 at the first start and without torchrun."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+
+
+def store_of_restart() -> Any:
+    """Let the processes of a restart by torchrun on one machine meet in a store of their own; to be called by all of them, before they do.
+
+    PyTorch (2.14) gives them the store of the former start, with the addresses of processes that have ended: whoever comes before the
+    others reads them and ends with "Connection refused". Several machines count their restarts apart, so they keep PyTorch's store.
+
+    Returns:
+        The store, which the caller keeps until the processes have met; None where this is no restart.
+    """
+    on_one_machine = os.environ.get("GROUP_WORLD_SIZE") == "1" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if restart_count() == 0 or not on_one_machine:
+        return None
+    from torch.distributed import TCPStore
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    waiting = timedelta(minutes=30)  # as long as PyTorch waits for a process
+    torchruns = TCPStore(address, port, is_master=False, timeout=waiting)
+    key, own = f"geo3d/port-of-restart-{restart_count()}", None
+    if os.environ["RANK"] == "0":
+        own = TCPStore(address, 0, is_master=True, multi_tenant=True, wait_for_workers=False, timeout=waiting)
+        torchruns.set(key, str(own.port))
+    os.environ["MASTER_PORT"] = torchruns.get(key).decode()  # waits for it
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+    return own
 
 
 def check_is_free(folder: Path) -> None:

@@ -35,6 +35,7 @@ def _test(argv: list[str]) -> int:
     if json_file and not Path(json_file).absolute().parent.is_dir():
         raise FileNotFoundError(f"--json {json_file}: no folder {Path(json_file).absolute().parent}")
     from geo3d.tools.lightning_cli import Cli
+    from geo3d.tools.resuming import store_of_restart
     from geo3d.zoo import network_tensors
     from geo3d.zoo.weights import fill, read_info, record_metrics
 
@@ -43,7 +44,9 @@ def _test(argv: list[str]) -> int:
     if record:
         read_info(source)  # a file whose description cannot be written is told before the test
     fill(cli.model.network, network_tensors(source), source)
+    store = store_of_restart()  # kept until the processes have met
     [results] = cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    del store
     if not cli.trainer.is_global_zero:
         return 0
     width = max(len(name) for name in results)

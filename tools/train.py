@@ -74,11 +74,15 @@ def _train(argv: list[str]) -> int:
 
 def _fit(cli: Cli, resume: str | None) -> bool:
     """Train; False if the user interrupted it, who then has been told how to resume."""
+    from geo3d.tools.resuming import store_of_restart
+
+    store = store_of_restart()  # kept until the processes have met
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=resume)
     except SystemExit:  # Lightning's answer to Ctrl-C
         if not cli.trainer.interrupted:
             raise
+    del store
     if not cli.trainer.interrupted:
         return True
     epoch = cli.trainer.current_epoch + 1
