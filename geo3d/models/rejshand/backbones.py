@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         if last_stage:
             channels, stride = network.feature_info.channels()[-1], network.feature_info.reduction()[-1]
         else:
-            channels = getattr(network, "head_hidden_size", None) or network.num_features
+            channels = network.num_features
             stride = network.feature_info[-1]["reduction"] if hasattr(network, "feature_info") else STRIDE
         if stride != STRIDE:
             raise ValueError(f"Backbone: expected a map {STRIDE} times smaller than the image, {name} gives one of {stride}")

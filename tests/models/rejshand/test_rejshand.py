@@ -32,6 +32,7 @@ def images(batch: int, height: int = 64, width: int = 64) -> torch.Tensor:
 
 FORMS = {
     "released": {"backbone": "repvit_m0_9"},
+    "mobile": {"backbone": "mobilenetv3_small_050"},
     "branches": {"backbone": "fastvit_t8"},
     "last_stage": {"last_stage": True, "bgr": False, "mean": 127.0, "std": 128.0},
     "bones": {"bone_features": True},
