@@ -191,7 +191,9 @@ NAMES = {
         "first_stages",
         "fold_norms",
         "hand_losses",
+        "heatmap_loss",
         "load_lite0",
+        "mean_places",
         "sine_encoding",
     ],
     "geo3d.models.risurconv": [

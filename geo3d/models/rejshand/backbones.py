@@ -40,6 +40,8 @@ class Backbone(nn.Module):
             channels, stride = network.feature_info.channels()[-1], network.feature_info.reduction()[-1]
         else:
             channels = network.num_features
+            if channels != getattr(network, "head_hidden_size", channels):  # a convolution after pooling, which nobody asks
+                network.conv_head = nn.Identity()
             stride = network.feature_info[-1]["reduction"] if hasattr(network, "feature_info") else STRIDE
         if stride != STRIDE:
             raise ValueError(f"Backbone: expected a map {STRIDE} times smaller than the image, {name} gives one of {stride}")

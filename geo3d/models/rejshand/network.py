@@ -141,12 +141,15 @@ class ReJSHand(nn.Module):
 
     def heads(self, features: Tensor) -> HandOutput:
         """What the two heads make of the backbone's map [B, C, H, W]."""
-        keypoints = self.located(features)
-        vertices = self.mesh_head(features, keypoints)
-        return HandOutput(keypoints, self.joint_regressor.to(vertices.dtype) @ vertices, vertices)
+        return self.with_keypoints(features, self.located(features))
 
     def located(self, features: Tensor) -> Tensor:
         """Keypoints [B, J, 2] from the backbone's map [B, C, H, W]."""
         if isinstance(self.keypoints, HeatmapKeypoints):
             return self.keypoints(features)
         return self.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
+
+    def with_keypoints(self, features: Tensor, keypoints: Tensor) -> HandOutput:
+        """What the mesh head makes of the backbone's map [B, C, H, W] and keypoints [B, J, 2]."""
+        vertices = self.mesh_head(features, keypoints)
+        return HandOutput(keypoints, self.joint_regressor.to(vertices.dtype) @ vertices, vertices)

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from geo3d.models.rejshand import FoldedReJSHand, HandTargets, MeshHead, ReJSHand, first_stages, hand_losses
+from geo3d.models.rejshand import (
+    FoldedReJSHand,
+    HandTargets,
+    MeshHead,
+    ReJSHand,
+    first_stages,
+    hand_losses,
+    heatmap_loss,
+    mean_places,
+)
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention
 
 SMALL = {"token_counts": (31, 50), "widths": (32, 16, 16), "map_channels": 32, "num_vertices": 63}
@@ -163,3 +172,22 @@ def test_networks_without_so_many_stages():
         first_stages(small_network().backbone.network, 8)
     with pytest.raises(ValueError, match="0 for a backbone without a list of stages, got 1"):
         first_stages(small_network(backbone="vgg11").backbone.network, 1)
+
+
+def test_the_best_heatmaps_have_their_mean_at_the_keypoint():
+    torch.manual_seed(0)
+    keypoints = torch.rand(2, 3, 2) * 0.8 + 0.1
+    valid = torch.tensor([[1.0, 1, 0], [1, 1, 1]])
+    logits = torch.zeros(2, 3, 6, 8, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], 0.3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = heatmap_loss(logits, keypoints, valid)
+        loss.backward()
+        assert logits.grad[0, 2].abs().max() == 0
+        optimizer.step()
+    places = mean_places(logits.detach())
+    torch.testing.assert_close(places[valid > 0], keypoints[valid > 0], rtol=0, atol=2e-3)
+    torch.testing.assert_close(places[0, 2], torch.tensor([0.5, 0.5]))
+    outside = heatmap_loss(logits, torch.full((2, 3, 2), 1.2), torch.zeros(2, 3))
+    assert outside == 0
