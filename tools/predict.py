@@ -72,7 +72,9 @@ def _parser(full: bool = False) -> ToolParser:
     added = "\n".join(f"{kind.models} {kind.about}" for kind in KINDS.values())
     conflicts = {"conflict_handler": "resolve"} if full else {}
     parser = ToolParser("geo3d predict", f"{(__doc__ or '').rstrip()}\n\n{added}", **conflicts)
-    parser.add_argument("arguments", nargs="*", metavar="MODEL FILE", help="a model, then point clouds, meshes or sweeps")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="MODEL FILE", help="a model, then point clouds, meshes, sweeps or pictures"
+    )
     parser.add_argument("--list", action="store_true", help="list the packaged weights and stop")
     parser.add_argument("--save", type=Path, metavar="PNG", help="render the results into a picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")

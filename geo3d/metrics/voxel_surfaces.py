@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from geo3d.geometry.voxel_meshes import isosurface
+
 OUTSIDE = 1e-6  # the published surfaces are at 0, which is where this is but for a millionth of a voxel, and 0 is no crossing
 
 
@@ -48,15 +50,11 @@ def voxel_surface(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         vertices [V, 3] x y z, in which the grid and an empty voxel around it are as wide as 1; faces [F, 3] int64.
     """
-    from open3d import core
-    from open3d.t.geometry import TriangleMesh
-
     grid = np.pad(voxels.transpose(2, 1, 0), 1).astype(
         np.float32
     )  # which corners meet in a triangle depends on the order of axes
-    mesh = TriangleMesh.create_isosurfaces(core.Tensor.from_numpy(np.ascontiguousarray(grid)), [OUTSIDE])
-    vertices = mesh.vertex.positions.numpy().astype(np.float64)[:, ::-1]  # Open3D's x is the last axis
-    return vertices / (np.array(grid.shape) - 1), mesh.triangle.indices.numpy().astype(np.int64)
+    vertices, faces = isosurface(grid, OUTSIDE)
+    return vertices[:, ::-1] / (np.array(grid.shape) - 1), faces
 
 
 def triangle_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

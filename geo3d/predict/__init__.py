@@ -9,6 +9,7 @@ from geo3d.predict.placement import Mounting, Placement, place
 from geo3d.predict.shapes import ClassScores, PartLabeler, PartLabels, ShapeClassifier
 from geo3d.predict.sweeps import DetectionResult, Detector
 from geo3d.predict.tracking import HandTracker, OneEuroFilter, TrackedFrame, TrackedHand
+from geo3d.predict.views import ReconstructedObject, ViewReconstructor
 
 __all__ = [
     "BodyFit",
@@ -28,9 +29,11 @@ __all__ = [
     "PartLabels",
     "Placement",
     "Predictor",
+    "ReconstructedObject",
     "ShapeClassifier",
     "TrackedFrame",
     "TrackedHand",
+    "ViewReconstructor",
     "load",
     "place",
 ]

@@ -11,9 +11,9 @@ from geo3d.data.images.preprocessing import read_image
 Image = str | Path | np.ndarray
 
 
-def upright_rgb(source: Image) -> np.ndarray:
-    """An image [H, W, 3] uint8 R, G, B, turned as its EXIF data says, from a file or an array with one, three or four channels
-    (the fourth says where it is opaque, on white).
+def upright(source: Image) -> np.ndarray:
+    """An image [H, W, 3] uint8 R, G, B, or [H, W, 4] where it has transparency, turned as its EXIF data says, from a file or an array with
+    one, three or four channels.
 
     Raises:
         FileNotFoundError: no such file.
@@ -33,7 +33,13 @@ def upright_rgb(source: Image) -> np.ndarray:
         )
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def upright_rgb(source: Image) -> np.ndarray:
+    """As `upright`, [H, W, 3]; what is transparent is white."""
+    array = upright(source)
     if array.shape[2] == 4:  # on white, as the viewer shows it
         alpha = array[..., 3:] / 255.0
         array = np.round(array[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return np.ascontiguousarray(array)
+    return array

@@ -14,6 +14,7 @@ from geo3d.predict.hand_finder import HandFinder
 from geo3d.predict.hands import HandPredictor
 from geo3d.predict.shapes import PartLabeler, ShapeClassifier
 from geo3d.predict.sweeps import Detector
+from geo3d.predict.views import ViewReconstructor
 from geo3d.zoo.catalogue import names, weights_path
 from geo3d.zoo.weights import WeightsInfo, load_network, read_info
 
@@ -24,11 +25,12 @@ PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights 
     "hand_detection": HandFinder,
     "hand_mesh": HandPredictor,
     "part_segmentation": PartLabeler,
+    "reconstruction": ViewReconstructor,
 }
 
 
 def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
-    """A trained model, ready for the user's own clouds, meshes and sweeps.
+    """A trained model, ready for the user's own clouds, meshes, sweeps and pictures.
 
     Args:
         name: packaged weights by name (see `geo3d.zoo.names`), a .safetensors file that `geo3d train` wrote, or a folder of

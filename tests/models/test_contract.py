@@ -289,6 +289,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[Any], bool]]] = {  # by task: what users
     "hand_detection": (PICTURE, lambda found: found is not None),
     "hand_mesh": (PICTURE, lambda found: bool(np.isfinite(found.hands[0].vertices).all())),
     "part_segmentation": (CLOUD, lambda parts: len(parts.labels) == len(parts.points) > 0),
+    "reconstruction": ([PICTURE, PICTURE], lambda found: bool(np.isfinite(found.occupancy).all())),
 }
 
 

@@ -176,6 +176,23 @@ def test_wrong_voxels_have_another_color():
     assert {tuple(color) for color in colors.tolist()} == {RIGHT, EXTRA} and scene.title == "IoU 0.333"
 
 
+def test_an_object_on_a_sheet(tmp_path):
+    pytest.importorskip("open3d", reason="open3d draws")
+    from PIL import Image
+
+    grid = np.zeros((4, 4, 4), bool)
+    grid[1:3, 1:3, 1:3] = True
+    images = [np.full((10, 20, 3), (250, 0, 0), np.uint8), np.zeros((30, 20, 4), np.uint8)]
+    path = builders.object_sheet(images, grid, *TETRAHEDRON, tmp_path / "object.png", tile=100, title="a cube")
+    sheet = np.asarray(Image.open(path))
+    assert sheet.shape[1] == 200 + 4 * 100 and sheet.shape[0] > 200  # pictures beside four sides, below the title
+    assert (sheet[:, :100] == (250, 0, 0)).all(2).sum() > 1000  # 20 wide, 10 high
+    with pytest.raises(ValueError, match="voxels must be a grid"):
+        builders.object_sheet(images, grid * 1.0, *TETRAHEDRON, tmp_path / "object.png")
+    with pytest.raises(ValueError, match="pictures or full voxels"):
+        builders.object_sheet([], ~(grid | True), np.zeros((0, 3)), np.zeros((0, 3), int), tmp_path / "object.png")
+
+
 def test_reconstruction_of_a_real_chair(samples, tmp_path):
     pytest.importorskip("open3d", reason="open3d draws")
     root = samples / "shapenet_r2n2"

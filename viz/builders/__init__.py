@@ -3,6 +3,7 @@
 from geo3d.viz.builders.body import body_scene
 from geo3d.viz.builders.detection import detection_scene, detection_sheet, detection_views
 from geo3d.viz.builders.hand import HAND_BONES, hand_scene, hand_sheet
+from geo3d.viz.builders.objects import object_sheet
 from geo3d.viz.builders.reconstruction import reconstruction_scene, reconstruction_sheet, voxel_surface
 from geo3d.viz.builders.shapes import classification_sheet, parts_picture, parts_scene
 from geo3d.viz.sheets import confusion_matrix, scene_sheet
@@ -17,6 +18,7 @@ __all__ = [
     "detection_views",
     "hand_scene",
     "hand_sheet",
+    "object_sheet",
     "parts_picture",
     "parts_scene",
     "reconstruction_scene",

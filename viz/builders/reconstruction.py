@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from geo3d.geometry.voxel_meshes import isosurface
 from geo3d.viz import pictures
 from geo3d.viz.camera import View
 from geo3d.viz.colors import as_array
@@ -114,17 +115,12 @@ def voxel_surface(voxels: Any, threshold: float = 0.5) -> tuple[np.ndarray, np.n
     grid = as_array(voxels)
     if grid.ndim != 3 or grid.dtype.kind not in "bfiu":
         raise ValueError(f"voxels must be a grid [D, H, W], got {list(grid.shape)} {grid.dtype}")
+    empty = float(grid.min()) if grid.size and grid.min() < threshold else threshold - 1.0
     try:
-        from open3d import core
-        from open3d.t.geometry import TriangleMesh
+        vertices, faces = isosurface(np.pad(grid.astype(np.float32), 1, constant_values=empty), threshold)
     except (ImportError, OSError) as error:  # OSError: a shared library that cannot be opened
         raise RuntimeError(explain_import_error(error)) from None
-    empty = float(grid.min()) if grid.size and grid.min() < threshold else threshold - 1.0
-    padded = np.pad(grid.astype(np.float32), 1, constant_values=empty)
-    if not (padded > threshold).any():
-        return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    mesh = TriangleMesh.create_isosurfaces(core.Tensor.from_numpy(np.ascontiguousarray(padded)), [threshold])
-    return mesh.vertex.positions.numpy().astype(np.float64) - 0.5, mesh.triangle.indices.numpy().astype(np.int64)
+    return vertices - 0.5, faces
 
 
 class _Places:

@@ -41,7 +41,12 @@ def read_image(path: str | Path) -> np.ndarray:
                 return np.repeat(gray[..., None], 3, axis=2)
             has_alpha = "A" in turned.getbands() or "transparency" in turned.info
             return np.asarray(turned.convert("RGBA" if has_alpha else "RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports damaged PNGs as syntax errors
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+    ) as error:  # Pillow reports damaged PNGs as syntax errors
         raise ValueError(f"{path}: expected a picture, got {str(error) or 'a damaged file'}") from None
 
 

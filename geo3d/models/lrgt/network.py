@@ -10,6 +10,8 @@ from geo3d.models.lrgt.decoder import VoxelDecoder
 from geo3d.models.lrgt.encoder import ViewEncoder
 from geo3d.models.lrgt.merger import SimilarTokenMerger
 
+IMAGE_SIZE = 224  # pixels, of the published network
+
 
 class LRGT(nn.Module):
     """Occupancy of an object's voxel grid from images of it, without cameras; the order of the images does not matter.
@@ -32,7 +34,7 @@ class LRGT(nn.Module):
 
     def __init__(
         self,
-        image_size: int = 224,
+        image_size: int = IMAGE_SIZE,
         patch_size: int = 16,
         channels: int = 768,
         depth: int = 12,
