@@ -98,9 +98,9 @@ class HandMesh(HandTask):
     def outputs(self, batch: HandBatch) -> HandOutput | HandOutputWithHeatmaps:
         if not isinstance(self.network.keypoints, HeatmapKeypoints):
             return self.network(batch.image)
-        features = self.network.backbone(self.network.prepared(batch.image))
-        heatmaps = self.network.keypoints.logits(features)
-        return HandOutputWithHeatmaps(*self.network.with_keypoints(features, mean_places(heatmaps)), heatmaps)
+        maps = self.network.backbone.maps(self.network.prepared(batch.image))
+        heatmaps = self.network.keypoints.logits(*maps)
+        return HandOutputWithHeatmaps(*self.network.with_keypoints(maps[-1], mean_places(heatmaps)), heatmaps)
 
     def losses(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
         targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)

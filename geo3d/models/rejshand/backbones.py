@@ -19,18 +19,24 @@ class Backbone(nn.Module):
         pretrained: download timm's weights of ImageNet.
         drop_path: rate of the residual branches left out in training; only of networks that have them.
         last_stage: take the map before the network's last convolution, which is narrower.
+        pyramid: give the maps that are 8 and 16 times smaller than the image, too (`maps`); goes with `last_stage`.
 
     Raises:
         ValueError: a network that timm does not have, or one whose map is not 32 times smaller than the image.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, drop_path: float = 0.0, last_stage: bool = False):
+    def __init__(
+        self, name: str, pretrained: bool = False, drop_path: float = 0.0, last_stage: bool = False, pyramid: bool = False
+    ):
         super().__init__()
         import timm
 
         if not timm.is_model(name):
             raise ValueError(f"Backbone: expected a network of timm, such as fastvit_ma36, got {name!r}")
-        options: dict[str, Any] = {"features_only": True, "out_indices": (-1,)} if last_stage else {"num_classes": 0}
+        if pyramid and not last_stage:
+            raise ValueError("Backbone: pyramid goes with last_stage")
+        levels = (-3, -2, -1) if pyramid else (-1,)
+        options: dict[str, Any] = {"features_only": True, "out_indices": levels} if last_stage else {"num_classes": 0}
         if drop_path:  # not every network has such branches
             options["drop_path_rate"] = drop_path
         network: Any = timm.create_model(name, pretrained=pretrained, **options)
@@ -46,13 +52,18 @@ class Backbone(nn.Module):
         if stride != STRIDE:
             raise ValueError(f"Backbone: expected a map {STRIDE} times smaller than the image, {name} gives one of {stride}")
         self.channels: int = channels
+        self.level_channels: tuple[int, ...] = tuple(network.feature_info.channels()) if last_stage else (channels,)
 
     def forward(self, images: Tensor) -> Tensor:
         """images [B, 3, H, W] -> [B, C, H / 32, W / 32], rounded up."""
+        return self.maps(images)[-1]
+
+    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """That map, and before it the finer ones of the pyramid where they were asked for."""
         if self.last_stage:
-            return self.network(images)[-1]
+            return tuple(self.network(images))
         network: Any = self.network
-        return network.forward_features(images)
+        return (network.forward_features(images),)
 
 
 def first_stages(network: nn.Module, count: int) -> tuple[nn.Module, ...]:

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
 
-from geo3d.models.rejshand.mesh_head import ENLARGEMENT
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 class HeatmapKeypoints(nn.Module):
-    """Keypoints in an image from a feature map: a heatmap for each, four times finer than the map, and its mean place.
+    """Keypoints in an image from feature maps: a heatmap for each, as fine as the finest map, and its mean place.
 
-    Not of ReJSHand's paper, whose keypoints are a linear function of the pooled map. `heatmap_loss` tells each cell what it should be, from
-    which a network learns places in far fewer steps, and the mesh head then samples the map where the joints are.
+    Not of ReJSHand's paper, whose keypoints are a linear function of the pooled map. Coarse maps are enlarged and added to finer ones as in
+    a feature pyramid (Lin et al., CVPR 2017); `heatmap_loss` tells each cell what it should be. A network learns places so in far fewer
+    steps, and the mesh head then samples the map where the joints are.
 
     Args:
-        in_channels: of the feature map.
+        in_channels: of the maps, fine to coarse.
         num_joints: J.
-        channels: of the enlarged map.
+        channels: of the pyramid.
     """
 
-    def __init__(self, in_channels: int, num_joints: int, channels: int = 64):
+    def __init__(self, in_channels: Sequence[int], num_joints: int, channels: int = 96):
         super().__init__()
-        self.enlarge = nn.ConvTranspose2d(in_channels, channels, ENLARGEMENT, stride=ENLARGEMENT, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.laterals = nn.ModuleList(nn.Conv2d(count, channels, 1, bias=False) for count in in_channels)
+        self.mixes = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm2d(channels),
+                nn.ReLU6(inplace=True),
+                nn.Conv2d(channels, channels, 5, padding=2, groups=channels, bias=False),
+                nn.Conv2d(channels, channels, 1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU6(inplace=True),
+            )
+            for _ in in_channels
+        )
         self.heatmaps = nn.Conv2d(channels, num_joints, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """features [B, C, H, W] -> keypoints [B, J, 2] as (u, v) in units of the image's sides, inside it."""
-        return mean_places(self.logits(features))
+    def forward(self, *maps: Tensor) -> Tensor:
+        """maps [B, C, H, W], fine to coarse -> keypoints [B, J, 2] as (u, v) in units of the image's sides, inside it."""
+        return mean_places(self.logits(*maps))
 
-    def logits(self, features: Tensor) -> Tensor:
-        """features [B, C, H, W] -> heatmaps [B, J, 4 H, 4 W], before the softmax."""
-        return self.heatmaps(self.norm(self.enlarge(features)).relu())
+    def logits(self, *maps: Tensor) -> Tensor:
+        """maps [B, C, H, W], fine to coarse -> heatmaps [B, J, H, W] as large as the first, before the softmax."""
+        x: Tensor | None = None
+        for lateral, mix, features in zip(self.laterals[::-1], self.mixes, maps[::-1], strict=True):  # type: ignore[arg-type]
+            level = lateral(features)
+            x = mix(level if x is None else level + F.interpolate(x, size=level.shape[2:], mode="nearest"))
+        assert x is not None
+        return self.heatmaps(x)
 
 
 def mean_places(logits: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ class ReJSHand(nn.Module):
         mean, std: subtracted from the image, and what it is divided by then; a number, or one for each channel as the backbone gets them.
         bone_features: see `BoneFeatures`; of 21 joints in FreiHAND's order.
         coordinate_attention: see `CoordinateAttention`.
-        keypoint_head: "pooled" is the published one, a linear function of the pooled map; "heatmap" see `HeatmapKeypoints`.
+        keypoint_head: "pooled" is the published one, a linear function of the pooled map; "heatmap" see `HeatmapKeypoints`, which goes
+            with `last_stage`.
 
     Raises:
         ValueError: numbers that do not fit together.
@@ -89,10 +90,10 @@ class ReJSHand(nn.Module):
         self.image_size, self.bgr = image_size, bgr
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
-        self.backbone = Backbone(backbone, pretrained, drop_path, last_stage)
+        self.backbone = Backbone(backbone, pretrained, drop_path, last_stage, keypoint_head == "heatmap")
         self.keypoints: nn.Linear | HeatmapKeypoints
         if keypoint_head == "heatmap":
-            self.keypoints = HeatmapKeypoints(self.backbone.channels, num_joints)
+            self.keypoints = HeatmapKeypoints(self.backbone.level_channels, num_joints)
         else:
             self.keypoints = nn.Linear(self.backbone.channels, 2 * num_joints)
             nn.init.constant_(self.keypoints.bias, 0.5)  # a training starts with all keypoints at the middle of the crop
@@ -129,7 +130,7 @@ class ReJSHand(nn.Module):
         Raises:
             ValueError: images of another shape.
         """
-        return self.heads(self.backbone(self.prepared(images)))
+        return self.heads(*self.backbone.maps(self.prepared(images)))
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images as the backbone gets them, from those of `forward`."""
@@ -139,15 +140,15 @@ class ReJSHand(nn.Module):
         images = images.flip(1) if self.bgr else images
         return (images - self.mean) / self.std
 
-    def heads(self, features: Tensor) -> HandOutput:
-        """What the two heads make of the backbone's map [B, C, H, W]."""
-        return self.with_keypoints(features, self.located(features))
+    def heads(self, *maps: Tensor) -> HandOutput:
+        """What the heads make of the backbone's maps [B, C, H, W], fine to coarse; of the last one alone without heatmaps."""
+        return self.with_keypoints(maps[-1], self.located(*maps))
 
-    def located(self, features: Tensor) -> Tensor:
-        """Keypoints [B, J, 2] from the backbone's map [B, C, H, W]."""
+    def located(self, *maps: Tensor) -> Tensor:
+        """Keypoints [B, J, 2] from the backbone's maps."""
         if isinstance(self.keypoints, HeatmapKeypoints):
-            return self.keypoints(features)
-        return self.keypoints(features.mean((2, 3))).unflatten(1, (-1, 2))
+            return self.keypoints(*maps)
+        return self.keypoints(maps[-1].mean((2, 3))).unflatten(1, (-1, 2))
 
     def with_keypoints(self, features: Tensor, keypoints: Tensor) -> HandOutput:
         """What the mesh head makes of the backbone's map [B, C, H, W] and keypoints [B, J, 2]."""

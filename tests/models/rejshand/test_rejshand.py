@@ -166,6 +166,11 @@ def test_images_of_another_shape_are_told():
         small_network()(torch.zeros(1, 1, 64, 64))
 
 
+def test_heatmaps_need_the_finer_maps():
+    with pytest.raises(ValueError, match="pyramid goes with last_stage"):
+        small_network(keypoint_head="heatmap")
+
+
 def test_networks_without_so_many_stages():
     assert len(first_stages(small_network().backbone.network, 3)) == 2 + 3
     with pytest.raises(ValueError, match="expected 1 to 7, got 8"):

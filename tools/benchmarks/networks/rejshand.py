@@ -40,9 +40,9 @@ def make_cases(path: Path, device: torch.device) -> dict[str, Case]:
 def run_parts(folded: FoldedReJSHand, images: Tensor, mark: Mark) -> tuple[Tensor, None]:
     """Vertices, as the folded network computes them; calls mark(name) at the end of each part."""
     network = folded.network
-    features = network.backbone(network.prepared(images))
+    maps = network.backbone.maps(network.prepared(images))
     mark("backbone")
-    output = network.heads(features)
+    output = network.heads(*maps)
     mark("heads")
     return output.vertices, None
 

@@ -26,10 +26,10 @@ class PlainReJSHand:
 
     def __call__(self, images: Tensor, mark: Mark) -> HandOutput:
         """images [B, 3, H, W] -> `HandOutput`; calls mark(name) at the end of each part."""
-        features = self.network.backbone(self.network.prepared(images))
+        maps = self.network.backbone.maps(self.network.prepared(images))
         mark("backbone")
-        keypoints = self.network.located(features)
-        vertices = mesh(self.network.mesh_head, features, keypoints)
+        keypoints = self.network.located(*maps)
+        vertices = mesh(self.network.mesh_head, maps[-1], keypoints)
         joints = self.network.joint_regressor @ vertices
         mark("heads")
         return HandOutput(keypoints, joints, vertices)
