@@ -57,21 +57,21 @@ class GeneratedShapes:
         size: number of shapes, training and test together.
         seed: another seed gives other shapes.
         num_points: points of each file.
+        version: of the objects, 1 or 2, see `geo3d.data.synthetic.shapes.generate.make_shape`.
     """
 
     size: int = 2000
     seed: int = 0
     num_points: int = 2048
+    version: int = 1
 
     def folder_name(self) -> str:
-        from geo3d.data.synthetic.shapes.generate import VERSION
-
-        return f"shapes-v{VERSION}-{self.size}-{self.seed}-{self.num_points}"
+        return f"shapes-v{self.version}-{self.size}-{self.seed}-{self.num_points}"
 
     def write(self, out: Path) -> None:
         from geo3d.data.synthetic.shapes.generate import write_shapes
 
-        write_shapes(out, self.size, self.seed, num_points=self.num_points)
+        write_shapes(out, self.size, self.seed, num_points=self.num_points, version=self.version)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.setenv("GEO3D_DATA", str(tmp_path / "cache"))
     asked = []
 
-    def write_shapes(out: Path, size: int, seed: int, num_points: int = 2048, workers: int = 2) -> None:
+    def write_shapes(out: Path, size: int, seed: int, num_points: int = 2048, workers: int = 2, version: int = 1) -> None:
         asked.append((size, seed, num_points))
         folder = out / "modelnet40_normal_resampled"
         (folder / "cup").mkdir(parents=True)
@@ -30,9 +30,7 @@ def calls(tmp_path, monkeypatch):
         if size == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(
-        sys.modules, "geo3d.data.synthetic.shapes.generate", types.SimpleNamespace(write_shapes=write_shapes, VERSION=1)
-    )
+    monkeypatch.setitem(sys.modules, "geo3d.data.synthetic.shapes.generate", types.SimpleNamespace(write_shapes=write_shapes))
     return asked
 
 

@@ -49,12 +49,12 @@ def find_objects(paths: Sequence[str | Path]) -> list[ObjectPictures]:
         FileNotFoundError: a file that is not there, a folder without pictures.
         ValueError: no path; a file that is neither picture nor video.
     """
-    paths = [Path(path) for path in paths]
     if not paths:
         raise ValueError("expected pictures, a folder of them or a video, got none")
-    files = [path for path in paths if path.suffix.lower() in PICTURES and not path.is_dir()]
+    places = [Path(path) for path in paths]
+    files = [path for path in places if path.suffix.lower() in PICTURES and not path.is_dir()]
     objects = [ObjectPictures(_file_name(files[0]), tuple(files))] if files else []
-    for path in paths:
+    for path in places:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
         if path.is_dir():
@@ -126,7 +126,7 @@ def _frames(path: Path, wanted: Sequence[int] | set[int]) -> Iterator[np.ndarray
         number = 0
         while capture.isOpened() and capture.grab():
             found, frame = capture.retrieve() if number in wanted else (False, None)
-            yield np.ascontiguousarray(frame[..., ::-1]) if found else None
+            yield np.ascontiguousarray(frame[..., ::-1]) if found and frame is not None else None
             number += 1
     finally:
         capture.release()

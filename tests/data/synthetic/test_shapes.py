@@ -14,6 +14,7 @@ from geo3d.data.synthetic.shapes.generate import (
     CATEGORIES,
     MODELNET_FOLDER,
     SHAPENET_FOLDER,
+    VERSIONS,
     make_shape,
     sample_shape,
     write_shapes,
@@ -34,9 +35,12 @@ OPTIONAL = {
 OF_ONE_BUILD = {"bottle", "cap", "guitar", "knife", "mug", "skateboard"}  # their sub-styles are curves of the same pieces
 
 
-def drawn(category: str, seed: int):
+NEW_STYLES = ("airplane", "bathtub", "chair", "toilet")  # of version 2
+
+
+def drawn(category: str, seed: int, version: int = 1):
     rng = np.random.default_rng([seed, CATEGORIES.index(category)])
-    return make_shape(category, rng), rng
+    return make_shape(category, rng, version), rng
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +55,11 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_meshes_are_sound(category):
+def test_meshes_are_sound(category, version):
     for seed in SEEDS:
-        shape, _ = drawn(category, seed)
+        shape, _ = drawn(category, seed, version)
         assert np.isfinite(shape.vertices).all()
         assert shape.faces.min() >= 0 and shape.faces.max() < len(shape.vertices)
         assert shape.face_parts.shape == (len(shape.faces),)
@@ -122,6 +127,30 @@ def test_an_object_depends_on_its_seed_alone():
         first, second, other = (sample_shape(*drawn_with_points(category, seed))[0] for seed in (4, 4, 5))
         np.testing.assert_array_equal(first, second)
         assert np.abs(first - other).max() > 0.01
+
+
+def test_version_1_stays():
+    """Packaged weights were trained on it."""
+    shapes = [drawn(category, 0)[0] for category in CATEGORIES]
+    assert sum(len(shape.vertices) for shape in shapes) == 15354
+    assert sum(len(shape.faces) for shape in shapes) == 30160
+    assert sum(np.abs(shape.vertices).sum() for shape in shapes) == pytest.approx(15288.0381, rel=1e-6)
+
+
+@pytest.mark.parametrize("category", NEW_STYLES)
+def test_version_2_has_other_styles(category):
+    builds = []
+    for version in VERSIONS:
+        shapes = [drawn(category, seed, version)[0] for seed in range(60)]
+        builds.append({(shape.labels, tuple(len(solid.faces) for solid in shape.solids)) for shape in shapes})
+    assert len(builds[1] - builds[0]) >= 10
+
+
+def test_there_is_no_version_3(tmp_path):
+    with pytest.raises(ValueError, match="version must be 1 or 2, got 3"):
+        make_shape("chair", np.random.default_rng(0), 3)
+    with pytest.raises(ValueError, match="version must be 1 or 2, got 3"):
+        write_shapes(tmp_path / "out", 1, 0, version=3)
 
 
 def drawn_with_points(category: str, seed: int):

@@ -24,7 +24,8 @@ from geo3d.data.synthetic.writing import new_folder, split_of, write_each
 
 VIEWS = 24
 SIDE = 32
-VERSION = 1  # raised when the same seed gives other files; part of the name of the cached data
+SHAPES_VERSION = 2  # of the objects, see `make_shape`
+VERSION = 2  # raised when the same seed gives other files; part of the name of the cached data
 SPLITS = "ShapeNet.json"
 
 
@@ -90,7 +91,7 @@ def _write_object(number: int, out: Path, seed: int, views: int, side: int, cate
 
     category, name = _identity(number, categories)
     rng = np.random.default_rng([seed, number])
-    painted = paint(make_shape(category, rng), rng)
+    painted = paint(make_shape(category, rng, SHAPES_VERSION), rng)
     folder = out / RENDERINGS / SYNSETS[category.capitalize()] / name / "rendering"
     folder.mkdir(parents=True)
     drawn = draw_views(views, rng)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.shapes.furniture import Pieces
-from geo3d.data.synthetic.shapes.primitives import Solid, rotation, superellipsoid, tube
+from geo3d.data.synthetic.shapes.primitives import Pieces, Solid, rotation, superellipsoid, tube
 
 POSES = ("stand", "walk", "sit", "t", "raise", "wave", "hips")
 

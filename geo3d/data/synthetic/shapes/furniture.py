@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from geo3d.data.synthetic.shapes.primitives import (
+    Pieces,
     Solid,
     box,
     cylinder,
     ellipse,
     lathe,
     loft,
-    outward,
     prism,
+    ring_of,
     rotation,
+    rounded_path,
     superellipsoid,
     tube,
 )
-
-Pieces = list[tuple[str, Solid]]
 
 
 def chair(rng: np.random.Generator) -> Pieces:
@@ -97,11 +97,11 @@ def _chair_base(rng: np.random.Generator, style: str, width: float, depth: float
     elif style == "sled":
         for a in (-x, x):
             path = np.array([[a, height, z], [a, radius, z], [a, radius, -z], [a, height, -z]])
-            solids.append(tube(_rounded(path, 0.05), radius))
+            solids.append(tube(rounded_path(path, 0.05), radius))
     elif style == "cantilever":
         for a in (-x, x):
             path = np.array([[a, height, -z], [a, height - radius, z], [a, radius, z], [a, radius, -z]])
-            solids.append(tube(_rounded(path, 0.06), radius))
+            solids.append(tube(rounded_path(path, 0.06), radius))
         solids.append(cylinder((-x, radius, -z), (x, radius, -z), radius))
     elif style == "pedestal":
         solids.append(lathe([(0, 0), (0.2, 0), (0.2, 0.015), (0.03, 0.05), (0.025, height * 0.7), (0.1, height), (0, height)]))
@@ -132,7 +132,7 @@ def _chair_arms(rng: np.random.Generator, width: float, depth: float, height: fl
             pieces.append(("arm", cylinder((x, height, depth * 0.35), (x, height + rise, depth * 0.35), radius * 0.6)))
         else:
             path = [[x, height, depth * 0.3], [x, height + rise, depth * 0.4], [x, height + rise, -depth * 0.45]]
-            pieces.append(("arm", tube(_rounded(np.array(path), 0.06), radius * 0.8)))
+            pieces.append(("arm", tube(rounded_path(np.array(path), 0.06), radius * 0.8)))
     return pieces
 
 
@@ -174,7 +174,7 @@ def table(rng: np.random.Generator) -> Pieces:
     else:
         for a in (-x, x):
             path = np.array([[a, under, z], [a, radius, z], [a, radius, -z], [a, under, -z]])
-            pieces.append(("leg", tube(_rounded(path, 0.03), radius * 0.7)))
+            pieces.append(("leg", tube(rounded_path(path, 0.03), radius * 0.7)))
     if style == "legs" and rng.random() < 0.3:
         pieces.append(("support", box((2 * x, 0.02, 2 * z), (0, under * rng.uniform(0.2, 0.5), 0))))
     if style in ("legs", "panels") and rng.random() < 0.3 and tall > 0.5:
@@ -296,7 +296,7 @@ def bathtub(rng: np.random.Generator) -> Pieces:
     if rng.random() < 0.25:
         x = -long / 2 + rim * 0.5
         path = np.array([[x, tall + lift, 0], [x, tall + lift + 0.14, 0], [x + 0.12, tall + lift + 0.15, 0]])
-        pieces.append(("tap", tube(_rounded(path, 0.03), 0.015)))
+        pieces.append(("tap", tube(rounded_path(path, 0.03), 0.015)))
     return pieces
 
 
@@ -351,7 +351,7 @@ def toilet(rng: np.random.Generator) -> Pieces:
             ("foot", box((wide * rng.uniform(0.4, 0.9), height * 0.95, long * 0.3), (0, height * 0.475, -long * 0.5)))
         )
     seat_thick = rng.uniform(0.015, 0.04)
-    pieces.append(("seat", _ring_of(oval(1.02, 0), oval(0.72, 0), seat_thick).moved(offset=(0, height, 0))))
+    pieces.append(("seat", ring_of(oval(1.02, 0), oval(0.72, 0), seat_thick).moved(offset=(0, height, 0))))
     lid = rng.choice(["open", "closed", "none"], p=[0.45, 0.35, 0.2])
     if lid != "none":
         cover = loft([oval(1.02, 0), oval(1.0, 0.02)])
@@ -372,29 +372,3 @@ def toilet(rng: np.random.Generator) -> Pieces:
             pieces.append(("tank", box((tank_wide, tank_tall, tank_deep), (0, y, z), rng.uniform(1.0, 1.15))))
         pieces.append(("tank", box((tank_wide * 1.12, 0.03, tank_deep * 1.15), (0, y + tank_tall / 2 + 0.015, z))))
     return pieces
-
-
-def _ring_of(outer: np.ndarray, inner: np.ndarray, thick: float) -> Solid:
-    """A flat ring between two outlines [K, 3], as one closed surface."""
-    count = len(outer)
-    up = np.array([0, thick, 0])
-    vertices = np.concatenate([outer, outer + up, inner + up, inner])
-    here = np.arange(count)
-    after = (here + 1) % count
-    faces = []
-    for level in range(4):
-        a, b = level * count + here, level * count + after
-        c, d = (level + 1) % 4 * count + here, (level + 1) % 4 * count + after
-        faces += [np.stack([a, b, d], 1), np.stack([a, d, c], 1)]
-    return outward(Solid(vertices, np.concatenate(faces)))
-
-
-def _rounded(path: np.ndarray, radius: float) -> np.ndarray:
-    """A path [K, 3] with its corners cut to quarter turns."""
-    points = [path[0]]
-    for before, corner, after in zip(path[:-2], path[1:-1], path[2:], strict=True):
-        reach = [min(radius, np.linalg.norm(end - corner) / 2.1) for end in (before, after)]
-        a = corner + (before - corner) / np.linalg.norm(before - corner) * reach[0]
-        b = corner + (after - corner) / np.linalg.norm(after - corner) * reach[1]
-        points += [(1 - t) ** 2 * a + 2 * t * (1 - t) * corner + t**2 * b for t in np.linspace(0, 1, 5)]
-    return np.array([*points, path[-1]])

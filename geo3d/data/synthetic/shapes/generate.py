@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from geo3d.data.shapes.part_labels import PARTS, SYNSETS, part_range
-from geo3d.data.synthetic.shapes import figures, furniture, objects, vehicles
-from geo3d.data.synthetic.shapes.primitives import Solid
+from geo3d.data.synthetic.shapes import airplanes, bathroom, chairs, figures, furniture, objects, vehicles
+from geo3d.data.synthetic.shapes.primitives import Pieces, Solid
 from geo3d.data.synthetic.writing import new_folder, split_of, write_each
 
-MAKERS: dict[str, Callable[[np.random.Generator], furniture.Pieces]] = {
+MAKERS: dict[str, Callable[[np.random.Generator], Pieces]] = {
     "airplane": vehicles.airplane,
     "bathtub": furniture.bathtub,
     "bottle": objects.bottle,
@@ -38,11 +38,17 @@ MAKERS: dict[str, Callable[[np.random.Generator], furniture.Pieces]] = {
     "table": furniture.table,
     "toilet": furniture.toilet,
 }
+MAKERS_2 = MAKERS | {  # more styles of what version 1 is poor in
+    "airplane": airplanes.airplane,
+    "bathtub": bathroom.bathtub,
+    "chair": chairs.chair,
+    "toilet": bathroom.toilet,
+}
 CATEGORIES = tuple(sorted(MAKERS))
 MODELNET_FOLDER = "modelnet40_normal_resampled"
 SHAPENET_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 PART_POINTS = 2500  # a file of ShapeNetPart has about so many
-VERSION = 1  # raised when the same seed gives other objects; part of the name of the cached data
+VERSIONS = (1, 2)  # of the objects; one more when the same seed gives others. Part of the name of the cached data
 
 
 @dataclass(frozen=True)
@@ -78,19 +84,37 @@ class Shape:
         return np.repeat(self.labels, [len(solid.faces) for solid in self.solids])
 
 
-def make_shape(category: str, rng: np.random.Generator) -> Shape:
+def make_shape(category: str, rng: np.random.Generator, version: int = 1) -> Shape:
     """An object of a category.
 
+    Args:
+        category: one of CATEGORIES.
+        rng: of the draw.
+        version: 1, on which the packaged weights of shapes were trained; 2 has more styles of airplanes, bathtubs, chairs and toilets, and
+            bends and tapers some objects of all categories a little.
+
     Raises:
-        ValueError: no such category.
+        ValueError: no such category, or no such version.
     """
     if category not in MAKERS:
         raise ValueError(f"make_shape: category must be one of {', '.join(CATEGORIES)}, got {category!r}")
-    pieces = MAKERS[category](rng)
+    if version not in VERSIONS:
+        raise ValueError(f"make_shape: version must be 1 or 2, got {version}")
+    pieces = (MAKERS if version == 1 else MAKERS_2)[category](rng)
     first, names = part_range(category.capitalize()).start, PARTS[category.capitalize()]
-    stretch = np.diag(rng.uniform(0.9, 1.1, 3))
-    solids = tuple(_stretched(solid, stretch) for _, solid in pieces)
+    if version == 1:
+        stretch = np.diag(rng.uniform(0.9, 1.1, 3))
+        solids = tuple(_stretched(solid, stretch) for _, solid in pieces)
+    else:
+        deformation, taper = _deformation(rng), rng.uniform(-0.06, 0.06) if rng.random() < 0.5 else 0.0
+        solids = tuple(solid.deformed(deformation, taper) for _, solid in pieces)
     return Shape(category, solids, tuple(first + names.index(part) for part, _ in pieces), bool(rng.random() < 0.25))
+
+
+def _deformation(rng: np.random.Generator) -> np.ndarray:
+    """A stretch along the axes, and for some objects a slight shear, as no two models are quite regular."""
+    stretch = np.diag(rng.uniform(0.88, 1.12, 3))
+    return stretch + rng.uniform(-0.03, 0.03, (3, 3)) if rng.random() < 0.4 else stretch
 
 
 def _stretched(solid: Solid, stretch: np.ndarray) -> Solid:
@@ -147,6 +171,7 @@ def write_shapes(
     num_points: int = 10_000,
     workers: int = 2,
     categories: Sequence[str] = CATEGORIES,
+    version: int = 1,
 ) -> None:
     """Write objects in the formats of ModelNet40 (points with normals) and of ShapeNetPart, side by side.
 
@@ -160,11 +185,14 @@ def write_shapes(
         num_points: points of a ModelNet40 file; those of ShapeNetPart have 2,500.
         workers: processes.
         categories: some of CATEGORIES.
+        version: of the objects, see `make_shape`.
 
     Raises:
         FileExistsError: `out` holds something.
-        ValueError: sizes below one, or an unknown category.
+        ValueError: sizes below one, an unknown category, or no such version.
     """
+    if version not in VERSIONS:
+        raise ValueError(f"write_shapes: version must be 1 or 2, got {version}")
     if size < 1 or num_points < 1 or workers < 1:
         raise ValueError(
             f"write_shapes: size, num_points and workers must be at least 1, got {size}, {num_points} and {workers}"
@@ -176,7 +204,9 @@ def write_shapes(
         )
     with new_folder(out) as folder:
         _write_lists(folder, size, categories)
-        write = partial(_write_object, out=folder, seed=seed, num_points=num_points, categories=tuple(categories))
+        write = partial(
+            _write_object, out=folder, seed=seed, num_points=num_points, categories=tuple(categories), version=version
+        )
         write_each(write, size, workers, title="shapes", unit="shape", fewest=50, chunk=8)
 
 
@@ -204,10 +234,10 @@ def _write_lists(out: Path, size: int, categories: Sequence[str]) -> None:
         (shapenet / "train_test_split" / f"shuffled_{name}_file_list.json").write_text(json.dumps(entries))
 
 
-def _write_object(number: int, out: Path, seed: int, num_points: int, categories: tuple[str, ...]) -> None:
+def _write_object(number: int, out: Path, seed: int, num_points: int, categories: tuple[str, ...], version: int) -> None:
     category, name = _identity(number, categories)
     rng = np.random.default_rng([seed, number])
-    shape = make_shape(category, rng)
+    shape = make_shape(category, rng, version)
     points, _ = sample_shape(shape, num_points, rng)
     (out / MODELNET_FOLDER / category / f"{name}.txt").write_text(_table(points, ",".join(["%.6f"] * 6)))
     points, parts = sample_shape(shape, PART_POINTS, rng)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.shapes.furniture import Pieces
 from geo3d.data.synthetic.shapes.primitives import (
+    Pieces,
     Solid,
     box,
     cylinder,

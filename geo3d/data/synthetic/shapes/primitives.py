@@ -13,7 +13,7 @@ Inside = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Solid:
-    """A closed surface.
+    """A closed surface, or a shell without a bottom.
 
     Attributes:
         vertices: [V, 3] float64.
@@ -41,6 +41,22 @@ class Solid:
         mirrored_inside = None if inside is None else lambda points: inside(points * flip)
         return Solid(self.vertices * flip, self.faces[:, ::-1], mirrored_inside)
 
+    def deformed(self, matrix: np.ndarray, taper: float = 0.0) -> Solid:
+        """The solid after a linear map [3, 3] that keeps handedness; x and z then grow by `taper` per unit of height."""
+        inverse, inside = np.linalg.inv(matrix), self.inside
+
+        def mapped_inside(points: np.ndarray) -> np.ndarray:
+            assert inside is not None
+            width = 1 + taper * points[:, 1:2]
+            return inside(points / np.concatenate([width, np.ones_like(width), width], 1) @ inverse.T)
+
+        vertices = self.vertices @ matrix.T
+        vertices[:, [0, 2]] *= 1 + taper * vertices[:, 1:2]
+        return Solid(vertices, self.faces, None if inside is None else mapped_inside)
+
+
+Pieces = list[tuple[str, Solid]]  # (name of the part, solid)
+
 
 def rotation(axis: int, angle: float) -> np.ndarray:
     """Rotation [3, 3] about a coordinate axis by an angle in radians."""
@@ -61,8 +77,8 @@ def aligned(direction: Vector) -> np.ndarray:
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
-def loft(rings: Sequence[np.ndarray], inside: Inside | None = None) -> Solid:
-    """The closed surface through rings [K, 3] of equal length, with flat ends."""
+def loft(rings: Sequence[np.ndarray], inside: Inside | None = None, has_bottom: bool = True) -> Solid:
+    """The surface through rings [K, 3] of equal length, with flat ends; closed unless the end at the first ring is left out."""
     count, length = len(rings), len(rings[0])
     centers = [rings[0].mean(0), rings[-1].mean(0)]
     vertices = np.concatenate([*rings, centers])
@@ -79,7 +95,8 @@ def loft(rings: Sequence[np.ndarray], inside: Inside | None = None) -> Solid:
         np.stack([after, here, np.full(length, bottom)], 1),
         np.stack([last + here, last + after, np.full(length, top)], 1),
     ]
-    return outward(Solid(vertices, np.concatenate(faces), inside))
+    closed = outward(Solid(vertices, np.concatenate(faces), inside))
+    return closed if has_bottom else Solid(vertices, closed.faces[:-length])
 
 
 def outward(solid: Solid) -> Solid:
@@ -208,3 +225,29 @@ def in_polygon(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         left = x < x0 + (y - y0) / (y1 - y0) * (x1 - x0)
     return (np.count_nonzero(crosses & left, axis=1) % 2).astype(bool)
+
+
+def rounded_path(path: np.ndarray, radius: float) -> np.ndarray:
+    """A path [K, 3] with its corners cut to quarter turns."""
+    points = [path[0]]
+    for before, corner, after in zip(path[:-2], path[1:-1], path[2:], strict=True):
+        reach = [min(radius, np.linalg.norm(end - corner) / 2.1) for end in (before, after)]
+        a = corner + (before - corner) / np.linalg.norm(before - corner) * reach[0]
+        b = corner + (after - corner) / np.linalg.norm(after - corner) * reach[1]
+        points += [(1 - t) ** 2 * a + 2 * t * (1 - t) * corner + t**2 * b for t in np.linspace(0, 1, 5)]
+    return np.array([*points, path[-1]])
+
+
+def ring_of(outer: np.ndarray, inner: np.ndarray, thick: float) -> Solid:
+    """A flat ring between two outlines [K, 3], as one closed surface."""
+    count = len(outer)
+    up = np.array([0, thick, 0])
+    vertices = np.concatenate([outer, outer + up, inner + up, inner])
+    here = np.arange(count)
+    after = (here + 1) % count
+    faces = []
+    for level in range(4):
+        a, b = level * count + here, level * count + after
+        c, d = (level + 1) % 4 * count + here, (level + 1) % 4 * count + after
+        faces += [np.stack([a, b, d], 1), np.stack([a, d, c], 1)]
+    return outward(Solid(vertices, np.concatenate(faces)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.shapes.furniture import Pieces
-from geo3d.data.synthetic.shapes.primitives import Solid, box, cylinder, ellipse, lathe, loft, rotation, superellipsoid
+from geo3d.data.synthetic.shapes.primitives import Pieces, Solid, box, cylinder, ellipse, lathe, loft, rotation, superellipsoid
 
 
 def airplane(rng: np.random.Generator) -> Pieces:
