@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +96,13 @@ class HandMesh(HandTask):
         return not ("bn" in name or "bias" in name) if self.decay_by_name else super().is_decayed(name, parameter)
 
     def outputs(self, batch: HandBatch) -> HandOutput | HandOutputWithHeatmaps:
-        if not isinstance(self.network.keypoints, HeatmapKeypoints):
-            return self.network(batch.image)
-        maps = self.network.backbone.maps(self.network.prepared(batch.image))
-        heatmaps = self.network.keypoints.logits(*maps)
-        return HandOutputWithHeatmaps(*self.network.with_keypoints(maps[-1], mean_places(heatmaps)), heatmaps)
+        network = cast(ReJSHand, self.network)
+        if not isinstance(network.keypoints, HeatmapKeypoints):
+            return network(batch.image)
+        maps = network.backbone.maps(network.prepared(batch.image))
+        heatmaps = network.keypoints.logits(*maps)
+        found = network.with_keypoints(maps[-1], mean_places(heatmaps))
+        return HandOutputWithHeatmaps(found.keypoints, found.joints, found.vertices, heatmaps)
 
     def losses(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
         targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)

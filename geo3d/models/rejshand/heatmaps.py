@@ -45,7 +45,7 @@ class HeatmapKeypoints(nn.Module):
     def logits(self, *maps: Tensor) -> Tensor:
         """maps [B, C, H, W], fine to coarse -> heatmaps [B, J, H, W] as large as the first, before the softmax."""
         x: Tensor | None = None
-        for lateral, mix, features in zip(self.laterals[::-1], self.mixes, maps[::-1], strict=True):  # type: ignore[arg-type]
+        for lateral, mix, features in zip(self.laterals[::-1], self.mixes, maps[::-1], strict=True):
             level = lateral(features)
             x = mix(level if x is None else level + F.interpolate(x, size=level.shape[2:], mode="nearest"))
         assert x is not None

@@ -94,16 +94,16 @@ def heads_loss(case: Case) -> Arrays:
     return results
 
 
-class _Heads(nn.Module):
+class _Heads(ReJSHand):
     """The network without its backbone."""
 
     def __init__(self, channels: int):
-        super().__init__()
+        nn.Module.__init__(self)
         self.keypoints = nn.Linear(channels, 42)
         self.mesh_head = MeshHead(channels)
 
     def forward(self, features: Tensor) -> HandOutput:
-        return ReJSHand.heads(self, features)
+        return self.heads(features)
 
 
 def _watch_head(head: MeshHead) -> Arrays:
