@@ -10,6 +10,7 @@ from geo3d.ops.interpolation import interpolate, three_interpolate
 from geo3d.ops.kernel_point_conv import kernel_point_conv
 from geo3d.ops.libraries.choice import use
 from geo3d.ops.neighbors import BallNeighbors, Neighbors, ball_query, knn
+from geo3d.ops.padded import PaddedSets, PaddedVoxels, set_partition_padded, sparse_conv_plan_padded, voxelize_padded
 from geo3d.ops.sampling import farthest_point_sample
 from geo3d.ops.scatter import (
     ScatterPlan,
@@ -35,6 +36,8 @@ __all__ = [
     "ConvPlan",
     "HardVoxels",
     "Neighbors",
+    "PaddedSets",
+    "PaddedVoxels",
     "ScatterPlan",
     "SparseTensor",
     "Voxels",
@@ -63,8 +66,10 @@ __all__ = [
     "scatter_sum",
     "set_attention",
     "set_partition",
+    "set_partition_padded",
     "sparse_conv3d",
     "sparse_conv_plan",
+    "sparse_conv_plan_padded",
     "sparse_conv_transpose_plan",
     "submanifold_conv_plan",
     "three_interpolate",
@@ -72,5 +77,6 @@ __all__ = [
     "voxel_features",
     "voxelize",
     "voxelize_hard",
+    "voxelize_padded",
     "window_partition",
 ]

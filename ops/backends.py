@@ -23,6 +23,7 @@ SCATTER = (
     "scatter_logsumexp",
 )
 SORTING = ("voxelize", "voxelize_hard", "window_partition", "set_partition", "pooling_partition")
+PADDED = ("voxelize_padded", "set_partition_padded", "sparse_conv_plan_padded")  # one code for both devices
 OTHERS = (
     *(
         "set_attention",
@@ -60,11 +61,14 @@ def backends() -> tuple[Backend, ...]:
         >>> implementations["knn", "cpu"]
         'numba'
     """
-    return tuple(row for op in (*SCATTER, *SORTING, *CONVOLUTION, *OTHERS) for row in (_cpu(op), _cuda(op)))
+    return tuple(row for op in (*SCATTER, *SORTING, *PADDED, *CONVOLUTION, *OTHERS) for row in (_cpu(op), _cuda(op)))
 
 
 def _cpu(op: str) -> Backend:
-    return _with_library(op, Backend(op, "cpu", "numba", f"{torch.get_num_threads()} threads"))
+    threads = f"{torch.get_num_threads()} threads"
+    if op in PADDED:
+        return Backend(op, "cpu", "torch", f"{threads}; of a fixed size for CUDA graphs, and the same here")
+    return _with_library(op, Backend(op, "cpu", "numba", threads))
 
 
 def _cuda(op: str) -> Backend:
@@ -72,7 +76,7 @@ def _cuda(op: str) -> Backend:
         return Backend(op, "cuda", "none", "torch finds no CUDA device")
     if importlib.util.find_spec("triton") is None:
         return Backend(op, "cuda", "none", "Triton is not installed; it comes with the CUDA builds of torch for Linux")
-    row = Backend(op, "cuda", "triton + torch.sort" if op in SORTING else "triton", torch.cuda.get_device_name())
+    row = Backend(op, "cuda", "triton + torch.sort" if op in SORTING + PADDED else "triton", torch.cuda.get_device_name())
     return _with_library(op, row)
 
 

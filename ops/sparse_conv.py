@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from geo3d.ops.libraries import choice
+from geo3d.ops.reference import sparse_conv as reference
 from geo3d.ops.sparse_tensor import SparseTensor, check_coords, check_features, check_inside, describe, triple
 
 MAX_CELLS, MAX_BATCH = 2**47, 2**15  # so that the number of a cell in the batch fits 63 bits, with a bit to spare
@@ -61,7 +62,7 @@ def submanifold_conv_plan(
 
     Args:
         coords: [V, 4] int32 or int64 (batch, z, y, x), distinct, inside the grid, in any order; ascending by (batch, x, y, z), as
-            from `voxelize`, is fastest.
+            from `voxelize`, is fastest. Rows of -1, as from `voxelize_padded`, meet nothing.
         spatial_shape: (x, y, z) voxels of the grid.
         kernel_size: (x, y, z), odd.
         dilation: (x, y, z) voxels between the cells of the kernel.
@@ -83,7 +84,7 @@ def submanifold_conv_plan(
     coords = coords.contiguous()
     padding = tuple(d * (k // 2) for d, k in zip(spread, kernel, strict=True))
     geometry = _Geometry(shape, kernel, (1, 1, 1), (1, 1, 1), padding, tuple(-d for d in spread))
-    return _plan(coords, shape, coords, geometry)
+    return plan_at(coords, shape, coords, geometry)
 
 
 def sparse_conv_plan(
@@ -119,12 +120,8 @@ def sparse_conv_plan(
                 [0, 1, 1, 1]], dtype=torch.int32)
     """
     op = "sparse_conv_plan"
-    kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
-    border, spread = triple(op, "padding", padding, least=0), triple(op, "dilation", dilation)
-    shape = _checked_shape(op, coords, spatial_shape)
-    out_shape = tuple((shape[a] + 2 * border[a] - spread[a] * (kernel[a] - 1) - 1) // steps[a] + 1 for a in range(3))
-    geometry = _Geometry(out_shape, kernel, (1, 1, 1), steps, border, tuple(-d for d in spread))
-    return _plan_of_outputs(op, coords, shape, geometry)
+    shape, geometry = strided_geometry(op, coords, spatial_shape, kernel_size, stride, padding, dilation)
+    return _plan_of_outputs(coords, shape, geometry)
 
 
 def sparse_conv_transpose_plan(
@@ -164,7 +161,8 @@ def sparse_conv_transpose_plan(
     shape = _checked_shape(op, coords, spatial_shape)
     out_shape = tuple((shape[a] - 1) * steps[a] - 2 * border[a] + spread[a] * (kernel[a] - 1) + extra[a] + 1 for a in range(3))
     geometry = _Geometry(out_shape, kernel, steps, (1, 1, 1), tuple(-p for p in border), spread)
-    return _plan_of_outputs(op, coords, shape, geometry)
+    _check_outputs(op, shape, geometry)
+    return _plan_of_outputs(coords, shape, geometry)
 
 
 Features = TypeVar("Features", Tensor, SparseTensor)
@@ -233,20 +231,43 @@ class _Geometry(NamedTuple):
     step: tuple[int, ...]
 
 
-def _plan_of_outputs(op: str, coords: Tensor, shape: tuple[int, int, int], geometry: _Geometry) -> ConvPlan:
+def strided_geometry(
+    op: str,
+    coords: Tensor,
+    spatial_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> tuple[tuple[int, int, int], _Geometry]:
+    """The grid and the checked geometry of `sparse_conv_plan`."""
+    kernel, steps = triple(op, "kernel_size", kernel_size), triple(op, "stride", stride)
+    border, spread = triple(op, "padding", padding, least=0), triple(op, "dilation", dilation)
+    shape = _checked_shape(op, coords, spatial_shape)
+    out_shape = tuple((shape[a] + 2 * border[a] - spread[a] * (kernel[a] - 1) - 1) // steps[a] + 1 for a in range(3))
+    geometry = _Geometry(out_shape, kernel, (1, 1, 1), steps, border, tuple(-d for d in spread))
+    _check_outputs(op, shape, geometry)
+    return shape, geometry
+
+
+def plan_at(coords: Tensor, shape: tuple[int, int, int], out_coords: Tensor, geometry: _Geometry) -> ConvPlan:
+    """The plan between inputs and outputs that are known."""
+    sources, targets = torch.ops.geo3d.sparse_conv_tables(coords, out_coords, *geometry)
+    return ConvPlan(out_coords, geometry.out_shape, sources, targets, coords, shape, geometry.kernel)  # type: ignore[arg-type]
+
+
+def _plan_of_outputs(coords: Tensor, shape: tuple[int, int, int], geometry: _Geometry) -> ConvPlan:
+    coords = coords.contiguous()
+    return plan_at(coords, shape, torch.ops.geo3d.sparse_conv_cells(coords, *geometry), geometry)
+
+
+def _check_outputs(op: str, shape: tuple[int, int, int], geometry: _Geometry) -> None:
     if min(geometry.out_shape) < 1:
         raise ValueError(
             f"{op}: a kernel of {geometry.kernel} on a grid of {shape} leaves an output grid of {geometry.out_shape}"
         )
     if prod(geometry.out_shape) > MAX_CELLS:
         raise ValueError(f"{op}: the output grid must have at most {MAX_CELLS} voxels, got {geometry.out_shape}")
-    coords = coords.contiguous()
-    return _plan(coords, shape, torch.ops.geo3d.sparse_conv_cells(coords, *geometry), geometry)
-
-
-def _plan(coords: Tensor, shape: tuple[int, int, int], out_coords: Tensor, geometry: _Geometry) -> ConvPlan:
-    sources, targets = torch.ops.geo3d.sparse_conv_tables(coords, out_coords, *geometry)
-    return ConvPlan(out_coords, geometry.out_shape, sources, targets, coords, shape, geometry.kernel)  # type: ignore[arg-type]
 
 
 def _checked_shape(op: str, coords: Tensor, spatial_shape: Sequence[int]) -> tuple[int, int, int]:
@@ -299,6 +320,9 @@ def _sparse_conv_tables(
 ) -> tuple[Tensor, Tensor]:
     from geo3d.ops.cpu import sparse_conv as cpu
 
+    unused = [bool((rows[:, 0] < 0).any()) for rows in (coords, out_coords)]
+    if any(unused):
+        return reference.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
     return cpu.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
 
 

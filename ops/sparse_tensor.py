@@ -17,7 +17,7 @@ class SparseTensor:
 
     Attributes:
         features: [V, C] floating point.
-        coords: [V, 4] int32 or int64 (batch, z, y, x), distinct, in any order.
+        coords: [V, 4] int32 or int64 (batch, z, y, x), distinct, in any order; rows of -1 are left out.
         spatial_shape: (x, y, z) voxels of the grid.
         batch_size: B, number of grids; one without voxels is allowed.
 
@@ -46,20 +46,25 @@ class SparseTensor:
         """
         x, y, z = self.spatial_shape
         rows = self.coords.long()
+        size = self.batch_size * z * y * x
         cells = ((rows[:, 0] * z + rows[:, 1]) * y + rows[:, 2]) * x + rows[:, 3]
+        cells = torch.where(rows[:, 0] < 0, size, cells)  # a cell more for rows that are not used, cut off below
         if cells.device.type == "cpu" and not torch.compiler.is_compiling():
             check_inside("SparseTensor.dense", self.coords, self.spatial_shape, self.batch_size)
-            if len(cells.unique()) < len(cells):
+            used = cells[cells < size]
+            if len(used.unique()) < len(used):
                 raise ValueError("SparseTensor.dense: coords must be distinct, got some of them twice")
         channels = self.features.shape[1]
-        grid = self.features.new_zeros(self.batch_size * z * y * x, channels).index_copy(0, cells, self.features)
+        grid = self.features.new_zeros(size + 1, channels).index_copy(0, cells, self.features)[:size]
         return grid.view(self.batch_size, z, y, x, channels).permute(0, 4, 1, 2, 3).contiguous()
 
 
 def check_inside(op: str, coords: Tensor, shape: tuple[int, int, int], batch_size: int) -> None:
-    """Raise if a coordinate, on the CPU, is outside the grids."""
+    """Raise if a coordinate, on the CPU, is outside the grids; rows of -1 are not."""
     from geo3d.ops.cpu.sparse_conv import bounds
 
+    if len(coords) and int(coords[:, 0].min()) < 0:
+        coords = coords[(coords != -1).any(1)]
     if len(coords) == 0:
         return
     low, high = (bound.tolist() for bound in bounds(coords.contiguous().numpy()))

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from geo3d.ops.reference import voxelize as reference
 from geo3d.ops.scatter import scatter_amax, scatter_mean, scatter_plan, scatter_sum
 
 
@@ -78,7 +79,7 @@ def voxelize(
         tensor([[0, 0, 0, 0],
                 [0, 0, 0, 1]], dtype=torch.int32)
     """
-    arguments = _arguments("voxelize", points, voxel_size, point_range, batch_index, batch_size, allow_partial)
+    arguments = checked_arguments("voxelize", points, voxel_size, point_range, batch_index, batch_size, allow_partial)
     return Voxels(*torch.ops.geo3d.voxelize(*arguments))
 
 
@@ -122,7 +123,7 @@ def voxelize_hard(
     """
     if max_points < 1 or max_voxels < 1:
         raise ValueError(f"voxelize_hard: max_points and max_voxels must be positive, got {max_points} and {max_voxels}")
-    arguments = _arguments("voxelize_hard", points, voxel_size, point_range, batch_index, batch_size, allow_partial)
+    arguments = checked_arguments("voxelize_hard", points, voxel_size, point_range, batch_index, batch_size, allow_partial)
     batch = arguments[1]
     if batch.device.type == "cpu" and not torch.compiler.is_compiling() and bool((batch[1:] < batch[:-1]).any()):
         raise ValueError("voxelize_hard: batch_index must be sorted in ascending order")
@@ -198,7 +199,7 @@ def grid_shape(
     return shape[0], shape[1], shape[2]
 
 
-def _arguments(
+def checked_arguments(
     op: str,
     points: Tensor,
     voxel_size: Sequence[float],
@@ -260,6 +261,24 @@ def _(points, batch, voxel_size, range_min, grid, batch_size):
     voxels = torch.library.get_ctx().new_dynamic_size()
     coords = points.new_empty((voxels, 4), dtype=torch.int32)
     return coords, batch.new_empty((points.shape[0],)), batch.new_empty((voxels,))
+
+
+@torch.library.custom_op("geo3d::voxel_keys", mutates_args=(), device_types="cpu")
+def _voxel_keys(points: Tensor, batch: Tensor, voxel_size: list[float], range_min: list[float], grid: list[int]) -> Tensor:
+    """[N] int64, the rank of each point's cell among all cells by batch, x, y, z; -1 outside the grid."""
+    return reference.keys_of_points(points, batch, voxel_size, range_min, grid)
+
+
+@_voxel_keys.register_kernel("cuda")
+def _(points, batch, voxel_size, range_min, grid):
+    from geo3d.ops.cuda import voxelize as cuda
+
+    return cuda.keys_of_points(points, batch, voxel_size, range_min, grid)
+
+
+@_voxel_keys.register_fake
+def _(points, batch, voxel_size, range_min, grid):
+    return batch.new_empty((points.shape[0],))
 
 
 @torch.library.custom_op("geo3d::voxelize_hard", mutates_args=(), device_types="cpu")

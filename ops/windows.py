@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from geo3d.ops.reference import windows as reference
+from geo3d.ops.sparse_tensor import check_inside
+
 INTEGERS = (torch.int32, torch.int64)
 
 
@@ -20,14 +23,14 @@ def window_partition(
     """The window of each voxel and its place inside.
 
     Args:
-        coords: [V, 4] int32 or int64 (batch, z, y, x), in any order, inside the grid.
+        coords: [V, 4] int32 or int64 (batch, z, y, x), in any order, inside the grid; rows of -1 are in no window.
         sparse_shape: (x, y, z) voxels of the grid; windows need not divide it.
         window_shape: (x, y, z) voxels of a window.
         shift: (x, y, z) added to the coordinates first, in [0, window]. Taken as 0 in z if one window spans the grid's height.
 
     Returns:
         window_index [V] int64, ascending by (batch, x, y, z) of the window, with gaps where a window has no voxel; windows of
-        different batch entries differ. in_window [V, 3] (z, y, x) in the dtype of `coords`.
+        different batch entries differ; -1 for a row in no window. in_window [V, 3] (z, y, x) in the dtype of `coords`.
 
     Raises:
         ValueError: shapes, dtypes or sizes that do not fit, and on the CPU a voxel outside the grid.
@@ -74,15 +77,7 @@ def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequenc
         >>> set_partition(torch.zeros(3, dtype=torch.int64), in_window, window_shape=(4, 4, 1), set_size=3)[0].tolist()
         [[[0, 1, 2]], [[0, 2, 1]]]
     """
-    op = "set_partition"
-    count = len(window_index)
-    if window_index.ndim != 1 or window_index.dtype not in INTEGERS:
-        raise ValueError(f"{op}: window_index must be [V] int32 or int64, got {_describe(window_index)}")
-    if in_window.shape != (count, 3) or in_window.dtype not in INTEGERS or in_window.device != window_index.device:
-        raise ValueError(f"{op}: in_window must be [{count}, 3] integers on {window_index.device}, got {_describe(in_window)}")
-    if set_size < 1:
-        raise ValueError(f"{op}: set_size must be at least 1, got {set_size}")
-    window = _triple(op, "window_shape", window_shape)
+    window = check_sets("set_partition", window_index, in_window, window_shape, set_size)
     return torch.ops.geo3d.set_partition(window_index.long().contiguous(), in_window.contiguous(), window, set_size)
 
 
@@ -113,6 +108,18 @@ def pooling_partition(coords: Tensor, stride: Sequence[int], sparse_shape: Seque
     return torch.ops.geo3d.pooling_partition(coords.contiguous(), steps, shape)
 
 
+def check_sets(op: str, window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> list[int]:
+    """The checked shape of a window; raises unless the arguments of `set_partition` fit."""
+    count = len(window_index)
+    if window_index.ndim != 1 or window_index.dtype not in INTEGERS:
+        raise ValueError(f"{op}: window_index must be [V] int32 or int64, got {_describe(window_index)}")
+    if in_window.shape != (count, 3) or in_window.dtype not in INTEGERS or in_window.device != window_index.device:
+        raise ValueError(f"{op}: in_window must be [{count}, 3] integers on {window_index.device}, got {_describe(in_window)}")
+    if set_size < 1:
+        raise ValueError(f"{op}: set_size must be at least 1, got {set_size}")
+    return _triple(op, "window_shape", window_shape)
+
+
 def _check_coords(op: str, coords: Tensor) -> None:
     if not isinstance(coords, Tensor) or coords.ndim != 2 or coords.shape[1] != 4 or coords.dtype not in INTEGERS:
         raise ValueError(f"{op}: coords must be [V, 4] int32 or int64 (batch, z, y, x), got {_describe(coords)}")
@@ -134,6 +141,9 @@ def _window_partition(
 ) -> tuple[Tensor, Tensor]:
     from geo3d.ops.cpu import windows as cpu
 
+    if len(coords) and bool((coords[:, 0] < 0).any()):
+        check_inside("window_partition", coords, (sparse_shape[0], sparse_shape[1], sparse_shape[2]), 2**31)
+        return reference.window_partition(coords, sparse_shape, window_shape, shift)
     return cpu.window_partition(coords, sparse_shape, window_shape, shift)
 
 

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
+from geo3d.ops.distinct import distinct
 from geo3d.ops.reference import sparse_conv as reference
 
 BLOCK_ROWS = 64
@@ -152,7 +152,7 @@ def _tables_kernel(
         is_below = (low < high) & (tl.load(cells + middle, middle < M, other=0) < cell)
         high = tl.where(is_below, high, middle)
         low = tl.where(is_below, middle + 1, low)
-    found = (i < N) & in_x & in_y & in_z & (low < M)
+    found = (i < N) & in_x & in_y & in_z & (batch >= 0) & (low < M)
     found &= tl.load(cells + low, found, other=-1) == cell
     row = tl.load(order + low, found, other=0)
     tl.store(targets + k * N + i, row.to(tl.int32), found)

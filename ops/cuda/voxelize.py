@@ -9,9 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
-from geo3d.ops.reference.voxelize import coords_of_keys, hard_voxels_of_keys
+from geo3d.ops.distinct import distinct, sorted_keys
+from geo3d.ops.reference.voxelize import coords_of_keys
 
 
 @on_device_of_tensors
@@ -36,7 +36,39 @@ def voxelize_hard(
     max_voxels: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """points [N, 3 + F] float32, sorted batch [N] or [0] -> point_indices [M, max_points], coords [M, 4], counts [M]."""
-    return hard_voxels_of_keys(keys_of_points(points, batch, voxel_size, range_min, grid), grid, max_points, max_voxels)
+    keys = keys_of_points(points, batch, voxel_size, range_min, grid)
+    return hard_voxels(keys, batch_size * prod(grid), grid, max_points, max_voxels)
+
+
+def hard_voxels(keys: Tensor, limit: int, grid: list[int], max_points: int, max_voxels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The reference's `hard_voxels_of_keys` of keys below `limit`, with one wait for the host: for the number of voxels that stay.
+
+    Until then there are tables of N rows, the most voxels that N points can be in.
+    """
+    count, device = len(keys), keys.device
+    if count == 0:
+        none = torch.empty((0, max_points), dtype=torch.int64, device=device)
+        return none, coords_of_keys(keys, grid), keys
+    ascending, order, place = sorted_keys(keys, limit)
+    rows = torch.arange(count, device=device)
+    begin = torch.searchsorted(
+        place, rows + 1
+    )  # of each voxel in the order, the number of keys that are left out behind the last
+    end = torch.searchsorted(ascending, torch.full((1,), limit, dtype=ascending.dtype, device=device))
+    counts = torch.minimum(torch.cat((begin, begin.new_full((1,), count))), end).diff()
+    is_voxel = rows < place[-1]
+    first = torch.where(is_voxel, order[begin.clamp(max=count - 1)], count)
+    by_first = first.sort().indices
+    is_voxel, begin, counts = is_voxel[by_first], begin[by_first], counts[by_first]
+    voxels = ascending[begin.clamp(max=count - 1)].long()
+    cloud = torch.where(is_voxel, voxels // prod(grid), torch.iinfo(torch.int64).max)
+    stays = is_voxel & (rows - torch.searchsorted(cloud, cloud) < max_voxels)
+    kept = stays.long().cumsum(0)
+    chosen = torch.searchsorted(kept, torch.arange(1, int(kept[-1]) + 1, device=device))
+    slots = torch.arange(max_points, device=device)
+    places = (begin[chosen, None] + slots).clamp(max=count - 1)
+    taken = torch.where(slots < counts[chosen, None], order[places], -1)
+    return taken, coords_of_keys(voxels[chosen], grid), counts[chosen].clamp(max=max_points)
 
 
 @on_device_of_tensors

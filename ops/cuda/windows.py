@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
+from geo3d.ops.distinct import distinct
 from geo3d.ops.reference.windows import cells_of_pooling, pooled_coords, window_partition
 
 __all__ = ["pooling_partition", "set_partition", "window_partition"]

@@ -28,7 +28,10 @@ def sparse_conv_tables(
     shift: list[int],
     step: list[int],
 ) -> tuple[Tensor, Tensor]:
-    """sources [K, M] and targets [K, N] int32: the input row of each output row, and the other way round, or -1."""
+    """sources [K, M] and targets [K, N] int32: the input row of each output row, and the other way round, or -1.
+
+    Rows of -1 meet nothing.
+    """
     met = cells_met(coords, out_shape, kernel, up, down, shift, step)
     cells, order = cells_of(out_coords, out_shape).sort()
     cells, order = (
@@ -36,7 +39,7 @@ def sparse_conv_tables(
         torch.cat([order, order.new_zeros(1)]),
     )
     place = torch.searchsorted(cells, met)
-    is_output = cells[place] == met
+    is_output = (cells[place] == met) & (met >= 0)
     targets = torch.where(is_output, order[place], -1)
     sources = targets.new_full((len(targets), len(out_coords)), -1)
     k, row = is_output.nonzero(as_tuple=True)
@@ -57,6 +60,7 @@ def cells_met(
         inside.append((place * down[axis] == numerator) & (place >= 0) & (place < out_shape[axis]))
     x, y, z = places[0][None, None], places[1][None, :, None], places[2][:, None, None]
     is_inside = inside[0][None, None] & inside[1][None, :, None] & inside[2][:, None, None]
+    is_inside = is_inside & (coords[:, 0] >= 0)
     cell = ((coords[:, 0].long() * out_shape[0] + x) * out_shape[1] + y) * out_shape[2] + z
     return torch.where(is_inside, cell, -1).flatten(0, 2)
 

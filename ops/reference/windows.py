@@ -11,7 +11,10 @@ from torch import Tensor
 def window_partition(
     coords: Tensor, sparse_shape: Sequence[int], window_shape: Sequence[int], shift: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """coords [V, 4] -> window of each voxel [V] int64 and its place (z, y, x) in the window [V, 3] in the dtype of coords."""
+    """coords [V, 4] -> window of each voxel [V] int64 and its place (z, y, x) in the window [V, 3] in the dtype of coords.
+
+    Rows of -1 have the window -1 and the place 0.
+    """
     windows = [-(-size // window) + 1 for size, window in zip(sparse_shape, window_shape, strict=True)]
     # numbers and not a tensor of three: that would be a copy from the host
     places = [column + step for column, step in zip(coords[:, 1:].unbind(1), shift[::-1], strict=True)]
@@ -19,7 +22,8 @@ def window_partition(
     within = [place % size for place, size in zip(places, window_shape[::-1], strict=True)]
     wz, wy, wx = (each.long() for each in window)
     index = ((coords[:, 0].long() * windows[0] + wx) * windows[1] + wy) * windows[2] + wz
-    return index, torch.stack(within, 1)
+    is_unused = coords[:, 0] < 0
+    return torch.where(is_unused, -1, index), torch.where(is_unused[:, None], 0, torch.stack(within, 1))
 
 
 def set_partition(window_index: Tensor, in_window: Tensor, window_shape: Sequence[int], set_size: int) -> tuple[Tensor, Tensor]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from triton_device import NO_GPU, NO_GPU_REASON, OnDevice
 
+from geo3d.ops import distinct
 from geo3d.ops.cpu import voxelize as cpu
-from geo3d.ops.cuda import distinct as triton_distinct
 from geo3d.ops.cuda import voxelize as triton_voxelize
 from geo3d.ops.grouping import gather
 from geo3d.ops.reference import voxelize as reference
 from geo3d.ops.voxelize import grid_shape, voxel_features, voxelize, voxelize_hard
 
 cuda = OnDevice(triton_voxelize)
-cuda_distinct = OnDevice(triton_distinct)
 
 SIZE, RANGE, GRID = [0.5, 0.25, 1.0], [-2.0, -1.0, -1.0, 2.0, 1.0, 3.0], [8, 8, 4]
 IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
@@ -189,30 +186,11 @@ def test_voxel_features(reduce):
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), values)[0])
 
 
-def test_on_cuda_the_host_waits_once():
-    """Ops that need the host to know a value of the device or how many elements there are."""
-
-    class Waits(TorchDispatchMode):
-        names: ClassVar[list[str]] = []
-
-        def __torch_dispatch__(self, function, types, arguments=(), options=None):
-            name = function.overloadpacket.__name__
-            has_mask = name == "index" and any(index is not None and index.dtype == torch.bool for index in arguments[1])
-            if has_mask or "unique" in name or name in ("nonzero", "_local_scalar_dense", "masked_select"):
-                self.names.append(name)
-            return function(*arguments, **(options or {}))
-
-    keys = torch.randint(-1, 50, (200,))
-    with Waits() as waits:
-        cuda_distinct.distinct(keys, 50)
-    assert waits.names == ["_local_scalar_dense"]
-
-
 @pytest.mark.parametrize("limit", [5, 300, 2**40], ids=str)
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_distinct_keys_equal_torchs(count, limit):
     keys = torch.randint(-1, limit, (count,))
-    values, inverse, counts = cuda_distinct.distinct(keys, limit)
+    values, inverse, counts = distinct.distinct(keys, limit)
     inside = keys >= 0
     expected = torch.unique(keys[inside], return_inverse=True, return_counts=True)
     torch.testing.assert_close((values, inverse[inside], counts), expected, rtol=0, atol=0)
