@@ -34,8 +34,8 @@ def results() -> None:
     """What `geo3d demo` draws."""
     with tempfile.TemporaryDirectory() as folder:
         demo.main(["--out", folder, "--overwrite"])
-        for name in ("classes.png", "parts.png"):
-            shutil.copy(Path(folder) / name, PICTURES / name)
+        for name in ("classes.png", "parts.png", "hands_found.png"):
+            shutil.copy(Path(folder) / name, PICTURES / name.replace("_found", ""))
 
 
 if __name__ == "__main__":

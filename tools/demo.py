@@ -1,7 +1,7 @@
-"""See geo3d work: `geo3d demo [--out demo]` writes sample shapes, classifies them, labels their parts and draws the results.
+"""See geo3d work: `geo3d demo [--out demo]` writes sample shapes and a picture of hands, predicts on them and draws the results.
 
-The shapes are generated, turned at random, and none of them was trained on. Everything goes through the tool that you would use on
-your own files, `geo3d predict`.
+The shapes are generated, turned at random, and none of them was trained on, nor was the picture. Everything goes through the tool that
+you would use on your own files, `geo3d predict`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from geo3d.tools.errors import run_tool
 
 SHAPES = ("airplane", "car", "chair", "guitar", "lamp", "mug", "person", "table")
 SEED = 20_000  # far from the seeds of training data
+HANDS_FRAME = 255  # of the packaged clip: both hands are in it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,16 +33,18 @@ def _demo(argv: list[str]) -> int:
     out: Path = arguments.out
     if out.exists() and any(out.iterdir()) and not arguments.overwrite:
         raise FileExistsError(f"{out} is not empty; choose another --out, or --overwrite")
-    files = _write_shapes(out)
-    names = [str(path) for path in files]
-    print("\n# geo3d predict risurconv-shapes-classifier ...")
-    code = predict.main(
-        ["risurconv-shapes-classifier", *names, "--overwrite", "--save", f"{out}/classes.png", "--json", f"{out}/classes.json"]
-    )
-    if code == 0:
-        print("\n# geo3d predict risurconv-shapes-parts ...")
-        code = predict.main(["risurconv-shapes-parts", *names, "--out", str(out), "--overwrite", "--save", f"{out}/parts.png"])
-    return code
+    names = [str(path) for path in _write_shapes(out)]
+    hands = _write_hands(out)
+    for command in (
+        ["risurconv-shapes-classifier", *names, "--save", f"{out}/classes.png", "--json", f"{out}/classes.json"],
+        ["risurconv-shapes-parts", *names, "--out", str(out), "--save", f"{out}/parts.png"],
+        ["rejshand-hands", str(hands), "--out", str(out), "--save", f"{out}/hands_found.png"],
+    ):
+        print(f"\n# geo3d predict {command[0]} ...")
+        code = predict.main([*command, "--overwrite"])
+        if code != 0:
+            return code
+    return 0
 
 
 def _write_shapes(out: Path) -> list[Path]:
@@ -61,6 +64,20 @@ def _write_shapes(out: Path) -> list[Path]:
         write_ply(files[-1], points[:, :3], normals=points[:, 3:], overwrite=True)
     print(f"wrote {len(files)} shapes to {out}")
     return files
+
+
+def _write_hands(out: Path) -> Path:
+    from PIL import Image
+
+    from geo3d.tools.hand_demo import CLIP
+    from geo3d.tools.hands.sources import open_source
+
+    source = open_source(str(CLIP))
+    frame = next(frame for frame in source if frame.number == HANDS_FRAME)
+    source.close()
+    Image.fromarray(frame.image).save(out / "hands.png")
+    print(f"wrote a picture of hands to {out}")
+    return out / "hands.png"
 
 
 if __name__ == "__main__":
