@@ -192,6 +192,7 @@ NAMES = {
         "fold_norms",
         "hand_losses",
         "heatmap_loss",
+        "heatmap_scores",
         "load_lite0",
         "mean_places",
         "sine_encoding",

@@ -39,7 +39,9 @@ def _lrgt(network: LRGT) -> Export:
 def _rejshand(network: ReJSHand) -> Export:
     shape = (2, 3, network.image_size, network.image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return whole_network(FoldedReJSHand(network), {"images": images}, {"images": {0: "B"}}, ("keypoints", "joints", "vertices"))
+    return whole_network(
+        FoldedReJSHand(network), {"images": images}, {"images": {0: "B"}}, ("keypoints", "joints", "vertices", "scores")
+    )
 
 
 def _hand_detector(network: HandDetector) -> Export:

@@ -24,6 +24,8 @@ from geo3d.predict.images import Image, upright_rgb
 from geo3d.zoo.weights import WeightsInfo
 
 Side = Literal["right", "left"]
+SIDES: tuple[Side, ...] = ("right", "left")
+DOUBT_OF_SCORE, DOUBT_OF_DISAGREEMENT = 6.0, 20.0  # chosen on generated hands, seen as they are and mirrored
 FINGER_COLORS = (
     (230, 70, 60),
     (240, 170, 40),
@@ -44,6 +46,8 @@ class FoundHand:
         joints: [21, 3] metres in the camera's frame, x right, y down, z forward; relative to joint 9 they are what the network says, the
             place of joint 9 is solved from the keypoints and depends on the focal length and on the size of the hand.
         vertices: [V, 3] likewise. Faces of a left hand are wound the other way.
+        score: how sure the network is of the keypoints, 0..1; 1 where it does not say.
+        disagreement: mean distance of the keypoints from the joints' places in the image, in units of the crop's side.
     """
 
     side: Side
@@ -51,6 +55,13 @@ class FoundHand:
     keypoints: np.ndarray
     joints: np.ndarray
     vertices: np.ndarray
+    score: float = 1.0
+    disagreement: float = 0.0
+
+    @property
+    def doubt(self) -> float:
+        """How little the network believes what it says; lower for the right side of a hand than for the other, mostly."""
+        return DOUBT_OF_SCORE * (1 - self.score) + DOUBT_OF_DISAGREEMENT * self.disagreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,13 @@ class FoundHands:
         entries = []
         for hand in self.hands:
             names = ("box", "keypoints", "joints", *(("vertices",) if vertices else ()))
-            entries.append({"side": hand.side, **{name: getattr(hand, name).round(5).tolist() for name in names}})
+            entries.append(
+                {
+                    "side": hand.side,
+                    "score": round(hand.score, 4),
+                    **{name: getattr(hand, name).round(5).tolist() for name in names},
+                }
+            )
         return {
             "camera_matrix": self.camera_matrix.tolist(),
             "camera_is_assumed": self.camera_is_assumed,
@@ -120,7 +137,7 @@ class HandPredictor(Predictor[Image, FoundHands]):
         self,
         source: Image,
         boxes: Sequence[Sequence[float]] | None = None,
-        sides: Sequence[Side] | None = None,
+        sides: Sequence[Side | None] | None = None,
         camera_matrix: np.ndarray | None = None,
         enlarge: float | None = None,
     ) -> FoundHands:
@@ -129,7 +146,8 @@ class HandPredictor(Predictor[Image, FoundHands]):
         Args:
             source: a file, or an image [H, W], [H, W, 3] or [H, W, 4], uint8 or uint16, R, G, B.
             boxes: x, y of the upper left corner, width and height of each hand, pixels; the whole image when None.
-            sides: "right" or "left" of each box; all right when None. Left hands are mirrored before the network and back after it.
+            sides: "right" or "left" of each box, or None for what the network is surer of, which takes it twice; all right when None.
+                Left hands are mirrored before the network and back after it.
             camera_matrix: [3, 3]; assumed from the size of the image when None.
             enlarge: the boxes are enlarged by this; 1.25 with boxes, 1 without.
 
@@ -140,21 +158,23 @@ class HandPredictor(Predictor[Image, FoundHands]):
         height, width = image.shape[:2]
         scale = (1.0 if boxes is None else 1.25) if enlarge is None else enlarge
         rectangles = np.asarray([[0, 0, width, height]] if boxes is None else boxes, dtype=np.float64).reshape(-1, 4)
-        chosen: Sequence[Side] = ["right"] * len(rectangles) if sides is None else sides
-        if len(chosen) != len(rectangles) or not set(chosen) <= {"right", "left"}:
+        chosen: Sequence[Side | None] = ["right"] * len(rectangles) if sides is None else sides
+        if len(chosen) != len(rectangles) or not set(chosen) <= {"right", "left", None}:
             raise ValueError(
-                f"HandPredictor: expected 'right' or 'left' for each of {len(rectangles)} boxes, got {list(chosen)}"
+                f"HandPredictor: expected 'right', 'left' or None for each of {len(rectangles)} boxes, got {list(chosen)}"
             )
         matrix = default_camera_matrix(width, height) if camera_matrix is None else np.asarray(camera_matrix, np.float64)
         cameras = [
             virtual_camera(matrix, box[:2] + box[2:] / 2, box[2:] * scale, self.side, as_released=self.as_released)
             for box in rectangles
         ]
-        hands: tuple[FoundHand, ...] = ()
+        tries = [(row, side) for row, given in enumerate(chosen) for side in ((given,) if given else SIDES)]
+        found: list[list[FoundHand]] = [[] for _ in cameras]
         if cameras:
-            outputs = self.run(np.stack([_crop(image, camera, side) for camera, side in zip(cameras, chosen, strict=True)]))
-            rows = zip(rectangles, chosen, cameras, *outputs, strict=True)
-            hands = tuple(self._hand(box, side, matrix, camera, *parts) for box, side, camera, *parts in rows)
+            outputs = self.run(np.stack([_crop(image, cameras[row], side) for row, side in tries]))
+            for (row, side), *parts in zip(tries, *outputs, strict=True):
+                found[row].append(self._hand(rectangles[row], side, matrix, cameras[row], *parts))
+        hands = tuple(min(each, key=lambda hand: hand.doubt) for each in found)
         return FoundHands(image, matrix, camera_matrix is None, hands)
 
     def _hand(
@@ -166,6 +186,7 @@ class HandPredictor(Predictor[Image, FoundHands]):
         keypoints: np.ndarray,
         joints: np.ndarray,
         vertices: np.ndarray,
+        score: np.ndarray,
     ) -> FoundHand:
         """What the network says of a crop, in the image and before its camera."""
         keypoints, joints, vertices = (part.astype(np.float64) for part in (keypoints, joints, vertices))
@@ -175,10 +196,13 @@ class HandPredictor(Predictor[Image, FoundHands]):
             keypoints = np.array([self.side - 1, 0]) + keypoints * [-1, 1]
         root = joints[ROOT].copy()
         joints, vertices = (camera.turn_back((points - root) * sign) for points in (joints, vertices))
-        pixels = camera.to_image(keypoints)
+        pixels, in_crop = camera.to_image(keypoints), keypoints
         parts = (torch.from_numpy(np.ascontiguousarray(array)) for array in (joints[None], pixels[None], matrix))
         place = solve_translation(*parts)[0].numpy()
-        return FoundHand(side, box, pixels, joints + place, vertices + place)
+        projected = (joints + place) @ matrix.T
+        seen = camera.to_crop(projected[:, :2] / np.maximum(projected[:, 2:], 1e-3))
+        apart = np.linalg.norm(seen - in_crop, axis=1).mean() / self.side
+        return FoundHand(side, box, pixels, joints + place, vertices + place, float(score), float(apart))
 
 
 def _crop(image: np.ndarray, camera: VirtualCamera, side: Side) -> np.ndarray:

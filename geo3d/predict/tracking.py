@@ -15,6 +15,7 @@ from geo3d.predict.hands import FoundHand, HandPredictor, Side
 
 SEARCH_EVERY = 4  # frames between two looks for further hands, while one is tracked
 CHECK_EVERY = 10  # frames between two looks whether what is tracked is a hand
+SIDE_FRAMES = 8  # first frames of a track in which the network is asked for both sides of the hand
 SAME_HAND = 0.3  # common area by union from which two boxes are of one hand
 DRIFTED = 0.5  # likewise, below which a track goes on from the detector's box
 NEW_SCORE = 0.4  # of a box that begins a track
@@ -172,9 +173,7 @@ class HandTracker:
         self._frame += 1
         found = []
         if self._tracks:
-            boxes: Any = [_moved(track) for track in self._tracks]
-            result = self.predictor(image, boxes, [track.side for track in self._tracks], matrix, enlarge=1.25)
-            for track, hand in zip(list(self._tracks), result.hands, strict=True):
+            for track, hand in self._predicted(image, matrix):
                 if self._follows(track, hand, matrix, width, height):
                     found.append((track, hand))
                 else:
@@ -183,6 +182,21 @@ class HandTracker:
         hands = [self._tracked(track, hand, time) for track, hand in found]
         hands.sort(key=lambda tracked: -tracked.confidence)
         return TrackedFrame(tuple(hands), searched, matrix, self.focal_length is None)
+
+    def _predicted(self, image: np.ndarray, matrix: np.ndarray) -> list[tuple[_Track, FoundHand]]:
+        """What the network sees where each hand should be; of some it is asked for the other side, too, which moves their vote."""
+        asked = [track for track in self._tracks if track.age < SIDE_FRAMES or self._frame % CHECK_EVERY == 0]
+        boxes: Any = [_moved(track) for track in (*self._tracks, *asked)]
+        sides = [track.side for track in self._tracks] + [_other(track.side) for track in asked]
+        hands = self.predictor(image, boxes, sides, matrix, enlarge=1.25).hands
+        others = dict(zip((track.identity for track in asked), hands[len(self._tracks) :], strict=True))
+        found = []
+        for track, hand in zip(self._tracks, hands, strict=False):
+            other = others.get(track.identity)
+            if other is not None:
+                self._vote(track, track.side, math.tanh(2 * (other.doubt - hand.doubt)))
+            found.append((track, hand if other is None or hand.side == track.side else other))
+        return found
 
     def _is_time_to_search(self) -> bool:
         if not self._tracks:
@@ -206,8 +220,8 @@ class HandTracker:
             track.score *= 0.6
         for box in boxes:
             if len(self._tracks) < self.hands and box.score >= NEW_SCORE and not self._is_followed(box):
-                vote = box.side_score if box.side == "right" else -box.side_score
-                self._tracks.append(_Track(self._next, box.side, box.box, box.score, vote, box.score))
+                self._tracks.append(_Track(self._next, box.side, box.box, box.score, 0.0, box.score))
+                self._vote(self._tracks[-1], box.side, (2 * box.side_score - 1) * box.score)
                 self._next += 1
 
     def _confirm(self, track: _Track, box: HandBox) -> None:
@@ -216,13 +230,12 @@ class HandTracker:
         track.score = max(box.score, 0.5 * track.score)
         if overlap(box.box, track.box) < DRIFTED:
             track.box, track.shift = box.box, np.zeros(2)
-        self._vote(track, box)
+        self._vote(track, box.side, (2 * box.side_score - 1) * box.score)
 
     @staticmethod
-    def _vote(track: _Track, box: HandBox) -> None:
-        """The side is what the detector said most of the time."""
-        vote = (2 * box.side_score - 1) * box.score
-        track.side_vote = 0.85 * track.side_vote + (vote if box.side == "right" else -vote)
+    def _vote(track: _Track, said: Side, weight: float) -> None:
+        """The side is what detector and network said most of the time."""
+        track.side_vote = 0.85 * track.side_vote + (weight if said == "right" else -weight)
         side: Side = "right" if track.side_vote > 0 else "left"
         if side != track.side and abs(track.side_vote) > 0.4:
             track.side = side
@@ -289,6 +302,10 @@ def keypoint_box(keypoints: np.ndarray) -> np.ndarray:
     """[4] x, y of the upper left corner, width and height of the box around keypoints [J, 2]."""
     low = keypoints.min(0)
     return np.concatenate([low, np.maximum(keypoints.max(0) - low, 1.0)])
+
+
+def _other(side: Side) -> Side:
+    return "left" if side == "right" else "right"
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:

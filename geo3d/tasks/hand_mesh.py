@@ -20,7 +20,6 @@ from geo3d.models.rejshand import (
     ReJSHand,
     hand_losses,
     heatmap_loss,
-    mean_places,
 )
 from geo3d.tasks.base import Stage
 from geo3d.tasks.hands import HandTask
@@ -34,6 +33,7 @@ class HandOutputWithHeatmaps(NamedTuple):
     keypoints: Tensor
     joints: Tensor
     vertices: Tensor
+    scores: Tensor
     heatmaps: Tensor
 
 
@@ -101,12 +101,12 @@ class HandMesh(HandTask):
             return network(batch.image)
         maps = network.backbone.maps(network.prepared(batch.image))
         heatmaps = network.keypoints.logits(*maps)
-        found = network.with_keypoints(maps[-1], mean_places(heatmaps))
-        return HandOutputWithHeatmaps(found.keypoints, found.joints, found.vertices, heatmaps)
+        found = network.from_heatmaps(maps[-1], heatmaps)
+        return HandOutputWithHeatmaps(found.keypoints, found.joints, found.vertices, found.scores, heatmaps)
 
     def losses(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
         targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)
-        losses = hand_losses(HandOutput(*outputs[:3]), targets, *self.weights, self.over_valid)
+        losses = hand_losses(HandOutput(*outputs[:4]), targets, *self.weights, self.over_valid)
         terms = {"loss": losses.total, "keypoints": losses.keypoints, "joints": losses.joints, "vertices": losses.vertices}
         if isinstance(outputs, HandOutputWithHeatmaps):
             terms["heatmaps"] = self.heatmap_weight * heatmap_loss(outputs.heatmaps, batch.keypoints, batch.keypoint_valid)

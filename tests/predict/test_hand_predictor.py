@@ -38,14 +38,32 @@ def test_a_right_answer_in_the_crop_is_right_in_the_camera(predictor, monkeypatc
     keypoints, local = camera.to_crop(pixels), turned - turned[9]
     if side == "left":  # what a network of right hands sees in the mirrored crop
         keypoints, local = np.array([SIDE - 1, 0]) + keypoints * [-1, 1], local * [-1, 1, 1]
-    answer = HandOutput(*(torch.from_numpy(a)[None] for a in (keypoints / SIDE, local, np.repeat(local, 2, axis=0))))
+    arrays = (keypoints / SIDE, local, np.repeat(local, 2, axis=0), np.array(0.7))
+    answer = HandOutput(*(torch.from_numpy(a)[None] for a in arrays))
     monkeypatch.setattr(predictor, "folded", lambda images: answer)
     found = predictor(np.zeros((240, 320, 3), np.uint8), [box], [side])
     [hand] = found.hands
     assert hand.side == side and found.camera_is_assumed
+    assert hand.score == 0.7 and hand.disagreement < 1e-6
     np.testing.assert_allclose(hand.keypoints, pixels, atol=1e-6)
     np.testing.assert_allclose(hand.joints, joints, atol=1e-5)
     np.testing.assert_allclose(hand.vertices[::2], joints, atol=1e-5)
+
+
+def test_the_side_is_that_of_which_the_network_is_surer(predictor, monkeypatch):
+    """A network that is sure where the crop is brighter on its left."""
+
+    def answer(images):
+        left, right = images[..., : SIDE // 2].float().mean((1, 2, 3)), images[..., SIDE // 2 :].float().mean((1, 2, 3))
+        joints = torch.rand(len(images), 21, 3)
+        return HandOutput(torch.rand(len(images), 21, 2), joints, joints.repeat(1, 2, 1), (0.5 + (left - right) / 400))
+
+    monkeypatch.setattr(predictor, "folded", answer)
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, :40], image[:, 160:] = 250, 250
+    monkeypatch.setattr("geo3d.predict.hands.DOUBT_OF_DISAGREEMENT", 0.0)
+    found = predictor(image, [(10, 10, 60, 60), (130, 10, 60, 60), (10, 10, 60, 60)], [None, None, "left"])
+    assert [hand.side for hand in found.hands] == ["right", "left", "left"]
 
 
 def test_a_left_hand_is_the_mirrored_right_one(predictor):
@@ -102,7 +120,7 @@ def test_bad_input_is_told(predictor, tmp_path):
         ValueError, match=r"expected \[H, W\], \[H, W, 3\] or \[H, W, 4\] uint8 or uint16, got \[3, 3\] float64"
     ):
         predictor(np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="expected 'right' or 'left' for each of 1 boxes"):
+    with pytest.raises(ValueError, match="expected 'right', 'left' or None for each of 1 boxes"):
         predictor(np.zeros((9, 9, 3), np.uint8), [(0, 0, 5, 5)], ["up"])
     with pytest.raises(ValueError, match="expected sizes and focal lengths above 0"):
         predictor(np.zeros((9, 9, 3), np.uint8), [(0, 0, 0, 5)])

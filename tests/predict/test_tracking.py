@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,13 +33,14 @@ class World:
     def __init__(self):
         self.hands: list[tuple[str, tuple[float, float]]] = []
         self.searches = 0
-        self.wrong_side = False
+        self.wrong_side, self.side_score = False, 0.95
+        self.unsure_of: str | None = None  # side of which the mesh network is not sure
 
     def find(self, image, score=0.3, most=8):
         self.searches += 1
         swap = {"right": "left", "left": "right"} if self.wrong_side else {}
         boxes = [(swap.get(side, side), hand_at(center).box) for side, center in self.hands]
-        return tuple(HandBox(side, box, 0.9, 0.95) for side, box in boxes)
+        return tuple(HandBox(side, box, 0.9, self.side_score) for side, box in boxes)
 
     def predict(self, image, boxes, sides, matrix, enlarge):
         """The hand nearest to the middle of each box, or something that is no hand."""
@@ -46,7 +49,8 @@ class World:
             middle = box[:2] + box[2:] / 2
             near = sorted(self.hands, key=lambda hand: np.linalg.norm(np.asarray(hand[1]) - middle))
             if near and np.linalg.norm(np.asarray(near[0][1]) - middle) < SIZE:
-                out.append(hand_at(near[0][1], side))
+                hand = hand_at(near[0][1], side)
+                out.append(replace(hand, score=0.4 if side == self.unsure_of else 0.6 if self.unsure_of else 1.0))
             else:  # keypoints and joints that have nothing to do with each other
                 hand = hand_at(middle, side)
                 out.append(FoundHand(side, box, hand.keypoints[::-1], hand.joints, hand.vertices))
@@ -178,3 +182,9 @@ def test_the_first_value_and_a_clock_that_stands():
 def test_overlap_of_boxes():
     assert overlap(np.array([0, 0, 2, 2.0]), np.array([1, 0, 2, 2.0])) == pytest.approx(1 / 3)
     assert overlap(np.array([0, 0, 1, 1.0]), np.array([5, 5, 1, 1.0])) == 0
+
+
+def test_the_mesh_network_corrects_the_side_of_an_unsure_detector(world, follow):
+    world.wrong_side, world.side_score, world.unsure_of = True, 0.55, "left"
+    results = [follow(("right", (100, 100))) for _ in range(10)]  # a right hand, which the detector takes for a left one
+    assert results[-1].hands[0].hand.side == "right" and results[-1].hands[0].identity == 1

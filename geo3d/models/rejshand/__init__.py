@@ -11,7 +11,7 @@ from geo3d.models.rejshand.detector import (
     detector_losses,
 )
 from geo3d.models.rejshand.folded import FoldedReJSHand
-from geo3d.models.rejshand.heatmaps import HeatmapKeypoints, heatmap_loss, mean_places
+from geo3d.models.rejshand.heatmaps import HeatmapKeypoints, heatmap_loss, heatmap_scores, mean_places
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention, Expansion, InteractionBlock, TokenAttention
 from geo3d.models.rejshand.lite0 import load_lite0
 from geo3d.models.rejshand.losses import HandLosses, HandTargets, hand_losses
@@ -43,6 +43,7 @@ __all__ = [
     "fold_norms",
     "hand_losses",
     "heatmap_loss",
+    "heatmap_scores",
     "load_lite0",
     "mean_places",
     "sine_encoding",

@@ -194,7 +194,7 @@ class DetectedHands(NamedTuple):
     Attributes:
         boxes: [K, 4] centre x, y, width and height in units of the image's sides.
         sides: [K] int64 row of `SIDES`.
-        scores: [K] from 0 to 1.
+        scores: [K] from 0 to 1, of a hand of either side.
         side_scores: [K] from 0.5 to 1, how sure the side is beside the other.
     """
 
@@ -209,7 +209,7 @@ def decode_hands(maps: HandMaps, score: float = 0.3, overlap: float = 0.4, most:
 
     Args:
         maps: of B images.
-        score: lowest score.
+        score: lowest score; that of a cell is the sum of its scores as a right and as a left hand, so that a hand of a doubtful side counts.
         overlap: of two boxes whose common area is at least this share of their union, or this and a half of the smaller one, the surer
             one stays, whatever their sides: a place holds one hand.
         most: hands of an image.
@@ -218,7 +218,7 @@ def decode_hands(maps: HandMaps, score: float = 0.3, overlap: float = 0.4, most:
         B results.
     """
     probability = maps.scores.float().sigmoid()
-    best, sides = probability.max(1)  # [B, h, w]
+    best, sides = probability.sum(1).clamp(max=1), probability.argmax(1)  # [B, h, w]; a hand is of one side or the other
     is_peak = F.max_pool2d(best[:, None], 3, 1, 1)[:, 0] == best
     rows, columns = best.shape[1:]
     results = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -58,6 +59,13 @@ def mean_places(logits: Tensor) -> Tensor:
     shares = logits.flatten(2).softmax(-1).unflatten(-1, (height, width))
     u, v = ((torch.arange(size, device=logits.device) + 0.5).to(logits.dtype) / size for size in (width, height))
     return torch.stack((shares.sum(2) @ u, shares.sum(3) @ v), -1)
+
+
+def heatmap_scores(logits: Tensor) -> Tensor:
+    """How sure heatmaps [B, J, H, W] are: [B] in 0..1, 1 where each is at one cell, 0 where all cells are equal (by their entropy)."""
+    logs = logits.flatten(2).log_softmax(-1)
+    entropy = -(logs.exp() * logs).sum(-1).mean(1)
+    return 1 - entropy / math.log(logits.shape[2] * logits.shape[3])
 
 
 def heatmap_loss(logits: Tensor, keypoints: Tensor, valid: Tensor) -> Tensor:

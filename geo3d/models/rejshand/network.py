@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from geo3d.body.hands import KEYPOINT_PARENTS
 from geo3d.models.rejshand.backbones import STRIDE, Backbone
-from geo3d.models.rejshand.heatmaps import HeatmapKeypoints
+from geo3d.models.rejshand.heatmaps import HeatmapKeypoints, heatmap_scores, mean_places
 from geo3d.models.rejshand.mesh_head import MeshHead
 
 
@@ -21,11 +21,13 @@ class HandOutput(NamedTuple):
         keypoints: [B, J, 2] as (u, v) in units of the crop's sides; outside it they may be below 0 or above 1.
         joints: [B, J, 3] metres, relative to the root of the middle finger, in the crop camera's axes: x right, y down, z forward.
         vertices: [B, V, 3] likewise.
+        scores: [B] how sure the keypoints are, 0..1 (`heatmap_scores`); 1 of a network without heatmaps.
     """
 
     keypoints: Tensor
     joints: Tensor
     vertices: Tensor
+    scores: Tensor
 
 
 class ReJSHand(nn.Module):
@@ -142,15 +144,15 @@ class ReJSHand(nn.Module):
 
     def heads(self, *maps: Tensor) -> HandOutput:
         """What the heads make of the backbone's maps [B, C, H, W], fine to coarse; of the last one alone without heatmaps."""
-        return self.with_keypoints(maps[-1], self.located(*maps))
-
-    def located(self, *maps: Tensor) -> Tensor:
-        """Keypoints [B, J, 2] from the backbone's maps."""
         if isinstance(self.keypoints, HeatmapKeypoints):
-            return self.keypoints(*maps)
-        return self.keypoints(maps[-1].mean((2, 3))).unflatten(1, (-1, 2))
+            return self.from_heatmaps(maps[-1], self.keypoints.logits(*maps))
+        keypoints = self.keypoints(maps[-1].mean((2, 3))).unflatten(1, (-1, 2))
+        return self._with_mesh(maps[-1], keypoints, torch.ones_like(keypoints[:, 0, 0]))
 
-    def with_keypoints(self, features: Tensor, keypoints: Tensor) -> HandOutput:
-        """What the mesh head makes of the backbone's map [B, C, H, W] and keypoints [B, J, 2]."""
+    def from_heatmaps(self, features: Tensor, heatmaps: Tensor) -> HandOutput:
+        """What the mesh head makes of the backbone's last map [B, C, H, W] and heatmaps [B, J, h, w]."""
+        return self._with_mesh(features, mean_places(heatmaps), heatmap_scores(heatmaps))
+
+    def _with_mesh(self, features: Tensor, keypoints: Tensor, scores: Tensor) -> HandOutput:
         vertices = self.mesh_head(features, keypoints)
-        return HandOutput(keypoints, self.joint_regressor.to(vertices.dtype) @ vertices, vertices)
+        return HandOutput(keypoints, self.joint_regressor.to(vertices.dtype) @ vertices, vertices, scores)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo3d.models.rejshand import HandOutput, ReJSHand, sine_encoding
+from geo3d.models.rejshand import HandOutput, HeatmapKeypoints, ReJSHand, heatmap_scores, mean_places, sine_encoding
 from geo3d.models.rejshand.interaction import InteractionBlock, TokenAttention
 from geo3d.models.rejshand.mesh_head import MeshHead
 from geo3d.tools.benchmarks.case import Mark
@@ -28,11 +28,20 @@ class PlainReJSHand:
         """images [B, 3, H, W] -> `HandOutput`; calls mark(name) at the end of each part."""
         maps = self.network.backbone.maps(self.network.prepared(images))
         mark("backbone")
-        keypoints = self.network.located(*maps)
+        keypoints, scores = self._keypoints(*maps)
         vertices = mesh(self.network.mesh_head, maps[-1], keypoints)
         joints = self.network.joint_regressor @ vertices
         mark("heads")
-        return HandOutput(keypoints, joints, vertices)
+        return HandOutput(keypoints, joints, vertices, scores)
+
+    def _keypoints(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, J, 2] and [B]; heatmaps are ours, so that they have no other form."""
+        head = self.network.keypoints
+        if isinstance(head, HeatmapKeypoints):
+            heatmaps = head.logits(*maps)
+            return mean_places(heatmaps), heatmap_scores(heatmaps)
+        keypoints = head(maps[-1].mean((2, 3))).unflatten(1, (-1, 2))
+        return keypoints, torch.ones_like(keypoints[:, 0, 0])
 
 
 def mesh(head: MeshHead, features: Tensor, keypoints: Tensor) -> Tensor:
