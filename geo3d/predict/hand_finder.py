@@ -17,6 +17,7 @@ from geo3d.predict.hand_runtime import onnx_runner, torch_runner
 from geo3d.predict.images import Image, upright_rgb
 from geo3d.zoo.weights import WeightsInfo
 
+SURE_SIDE = 0.8  # a `side_score` from which the mesh network need not be asked
 SIDES: tuple[Literal["right"], Literal["left"]] = ("right", "left")
 
 
@@ -36,6 +37,11 @@ class HandBox:
     score: float
     side_score: float
 
+    @property
+    def sure_side(self) -> Literal["right", "left"] | None:
+        """The side where the detector is sure of it; else None, with which `HandPredictor` looks for itself."""
+        return self.side if self.side_score >= SURE_SIDE else None
+
 
 class HandFinder(Predictor[Image, tuple[HandBox, ...]]):
     """Finds the hands of an image with a `geo3d.models.rejshand.HandDetector`."""
@@ -52,7 +58,7 @@ class HandFinder(Predictor[Image, tuple[HandBox, ...]]):
         if isinstance(self.network, HandDetector):
             self.run = onnx_runner(self.network, threads)
 
-    def __call__(self, source: Image, score: float = 0.35, most: int = 8) -> tuple[HandBox, ...]:
+    def __call__(self, source: Image, score: float = 0.5, most: int = 8) -> tuple[HandBox, ...]:
         """Hands of an image, the surest first.
 
         Args:

@@ -28,9 +28,7 @@ def _add_options(group: argparse._ActionsContainer, info: WeightsInfo | None) ->
     )
     group.add_argument("--whole", action="store_true", help="the whole picture is one right hand")
     group.add_argument("--detector", default=DETECTOR, metavar="WEIGHTS", help=f"finds the hands (default: {DETECTOR})")
-    group.add_argument(
-        "--min-score", type=float, default=0.35, metavar="S", help="lowest score of the detector (default: 0.35)"
-    )
+    group.add_argument("--min-score", type=float, default=0.5, metavar="S", help="lowest score of the detector (default: 0.5)")
     group.add_argument(
         "--focal-length", type=float, metavar="PIXELS", help="of the camera (default: a field of view of 60 degrees)"
     )
@@ -101,7 +99,7 @@ def _found(predictor: HandPredictor, finder: HandFinder | None, path: Path, argu
         boxes, sides = _boxes(arguments)
         return predictor(image, boxes, sides, matrix)
     found = finder(image, arguments.min_score)
-    return predictor(image, [hand.box.tolist() for hand in found], [hand.side for hand in found], matrix)
+    return predictor(image, [hand.box.tolist() for hand in found], [hand.sure_side for hand in found], matrix)
 
 
 def _boxes(arguments: argparse.Namespace) -> tuple[list[list[float]], list[Side]]:
