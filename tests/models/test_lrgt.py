@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+import geo3d.configs
 from geo3d.models.lrgt import LRGT, LongRangeGroupingAttention, density_peaks, dice_loss, load_deit
 from geo3d.models.lrgt import clusters as module
 from geo3d.models.lrgt.merger import MergerBlock
 from geo3d.zoo import network_tensors
+from geo3d.zoo.configurations import info_of_config
 from geo3d.zoo.weights import fill
 
 SMALL = {
@@ -326,3 +330,11 @@ def test_bad_images(shape):
 def test_more_clusters_than_tokens():
     with pytest.raises(ValueError, match="at least 7 tokens for as many clusters, got 5"):
         density_peaks(torch.rand(1, 5, 3), 7, 2)
+
+
+def test_the_small_configuration_can_be_packaged():
+    """At most 8 MB in half precision."""
+    info = info_of_config(Path(geo3d.configs.__file__).parent / "lrgt" / "generated.yaml")
+    with torch.device("meta"):
+        small = LRGT(**info.arguments)
+    assert sum(parameter.numel() for parameter in small.parameters()) <= 4_000_000

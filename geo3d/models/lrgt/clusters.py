@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MAX_PIECE = 1 << 21  # distances in memory at a time on the CPU; the whole matrix of up to 7 views of 196 tokens
+MAX_PIECE = 1 << 22  # distances in memory at a time on the CPU; the whole matrix of up to 10 views of 196 tokens
 MAX_PIECE_CUDA = 1 << 26
 RESOLUTION = 2.0**-40  # of squared distances by C, where a layer norm gives squared lengths of about 1
 
@@ -55,7 +55,7 @@ def density_peaks(tokens: Tensor, count: int, neighbors: int) -> Clusters:
         raise ValueError(f"density_peaks: expected at least {count} tokens for as many clusters, got {number}")
     with torch.autocast(tokens.device.type, enabled=False):
         exact = tokens.double()
-        lengths = (exact * exact).sum(-1)
+        lengths = (exact * exact).sum(-1) / (channels * RESOLUTION)
         pieces = list(_pieces(batch, number, tokens.device.type))
         whole = _squared_distances(exact, lengths, exact, lengths) if len(pieces) == 1 else None
         nearest, farthest = [], []
@@ -63,9 +63,9 @@ def density_peaks(tokens: Tensor, count: int, neighbors: int) -> Clusters:
             squared = _squared_distances(exact[:, rows], lengths[:, rows], exact, lengths) if whole is None else whole
             nearest.append(squared.topk(min(neighbors, number), largest=False).values.mean(-1))
             farthest.append(squared.flatten(1).amax(1))
-        density = torch.cat(nearest, 1).neg().exp().float()
+        density = torch.cat(nearest, 1).mul(-RESOLUTION).exp().float()
         denser = _nearest_denser(exact, lengths, whole, pieces, density)
-        separation = denser.minimum(torch.stack(farthest).amax(0)[:, None]).sqrt().float()
+        separation = denser.minimum(torch.stack(farthest).amax(0)[:, None]).mul(RESOLUTION).sqrt().float()
         centers = (density * separation).sort(dim=1, descending=True, stable=True).indices[:, :count]
         chosen = exact.gather(1, centers[..., None].expand(-1, -1, channels))
         members = _squared_distances(exact, lengths, chosen, lengths.gather(1, centers)).argmin(-1)
@@ -74,17 +74,17 @@ def density_peaks(tokens: Tensor, count: int, neighbors: int) -> Clusters:
 
 
 def _squared_distances(a: Tensor, a_lengths: Tensor, b: Tensor, b_lengths: Tensor) -> Tensor:
-    """a [B, N, C] and b [B, K, C] with their squared lengths -> [B, N, K], divided by C."""
-    products = torch.baddbmm(a_lengths[..., None], a, b.transpose(1, 2), alpha=-2).add_(b_lengths[:, None])
-    return products.mul_(1 / (a.shape[-1] * RESOLUTION)).round_().clamp_(min=0).mul_(RESOLUTION)
+    """a [B, N, C] and b [B, K, C] with their squared lengths -> [B, N, K], lengths and distances by C in units of RESOLUTION."""
+    products = torch.baddbmm(a_lengths[..., None], a, b.transpose(1, 2), alpha=-2 / (a.shape[-1] * RESOLUTION))
+    return products.add_(b_lengths[:, None]).round_().clamp_(min=0)
 
 
 def _nearest_denser(exact: Tensor, lengths: Tensor, whole: Tensor | None, pieces: list[slice], density: Tensor) -> Tensor:
-    """Squared distance to the nearest denser token [B, N], infinite where none is."""
+    """Squared distance to the nearest denser token [B, N], infinite where none is; overwrites the whole matrix."""
     order = density.sort(dim=1, descending=True, stable=True).indices
     rank = order.argsort(1)
     if whole is not None:
-        return whole.masked_fill(rank[:, None] >= rank[..., None], torch.inf).amin(-1)
+        return whole.masked_fill_(rank[:, None] >= rank[..., None], torch.inf).amin(-1)
     ordered = exact.gather(1, order[..., None].expand_as(exact))
     lengths = lengths.gather(1, order)
     place = torch.arange(density.shape[1], device=density.device)
