@@ -82,9 +82,8 @@ def submanifold_conv_plan(
         raise ValueError(f"{op}: kernel_size must be odd, got {kernel}")
     shape = _checked_shape(op, coords, spatial_shape)
     coords = coords.contiguous()
-    padding = tuple(d * (k // 2) for d, k in zip(spread, kernel, strict=True))
-    geometry = _Geometry(shape, kernel, (1, 1, 1), (1, 1, 1), padding, tuple(-d for d in spread))
-    return plan_at(coords, shape, coords, geometry)
+    sources, targets = torch.ops.geo3d.submanifold_tables(coords, shape, kernel, spread)
+    return ConvPlan(coords, shape, sources, targets, coords, shape, kernel)
 
 
 def sparse_conv_plan(
@@ -322,7 +321,8 @@ def _sparse_conv_tables(
 
     unused = [bool((rows[:, 0] < 0).any()) for rows in (coords, out_coords)]
     if any(unused):
-        return reference.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
+        geometry = (list(values) for values in (out_shape, kernel, up, down, shift, step))
+        return reference.sparse_conv_tables(coords, out_coords, *geometry)
     return cpu.sparse_conv_tables(coords, out_coords, out_shape, kernel, up, down, shift, step)
 
 
@@ -337,6 +337,26 @@ def _(coords, out_coords, out_shape, kernel, up, down, shift, step):
 def _(coords, out_coords, out_shape, kernel, up, down, shift, step):
     size = prod(kernel)
     return tuple(coords.new_empty((size, rows.shape[0]), dtype=torch.int32) for rows in (out_coords, coords))
+
+
+@torch.library.custom_op("geo3d::submanifold_tables", mutates_args=(), device_types="cpu")
+def _submanifold_tables(
+    coords: Tensor, shape: Sequence[int], kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    padding, back = [d * (k // 2) for d, k in zip(dilation, kernel, strict=True)], [-d for d in dilation]
+    return torch.ops.geo3d.sparse_conv_tables(coords, coords, shape, kernel, (1, 1, 1), (1, 1, 1), padding, back)
+
+
+@_submanifold_tables.register_kernel("cuda")
+def _(coords, shape, kernel, dilation):
+    from geo3d.ops.cuda import sparse_conv as cuda
+
+    return cuda.submanifold_tables(coords, shape, kernel, dilation)
+
+
+@_submanifold_tables.register_fake
+def _(coords, shape, kernel, dilation):
+    return tuple(coords.new_empty((prod(kernel), coords.shape[0]), dtype=torch.int32) for _ in range(2))
 
 
 @torch.library.custom_op("geo3d::sparse_conv", mutates_args=(), device_types="cpu")

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.hash_table import BLOCK, find, hash_table
 from geo3d.ops.cuda.launch import on_device_of_tensors
 from geo3d.ops.distinct import distinct
 from geo3d.ops.reference import sparse_conv as reference
@@ -43,15 +44,45 @@ def sparse_conv_tables(
     sources = torch.full((size, out_rows), -1, dtype=torch.int32, device=coords.device)
     targets = torch.full((size, rows), -1, dtype=torch.int32, device=coords.device)
     if rows and out_rows:
-        cells, order = reference.cells_of(out_coords, out_shape).sort()
-        axes = [
-            value
-            for axis in range(3)
-            for value in (kernel[axis], out_shape[axis], up[axis], down[axis], shift[axis], step[axis])
-        ]
-        arguments = (coords, cells, order, sources, targets, rows, out_rows, out_rows.bit_length(), *axes)
-        _tables_kernel[(triton.cdiv(rows, 256), size)](*arguments, BLOCK=256)
+        geometry = (out_shape, kernel, up, down, shift, step)
+        _launch_tables(coords, out_coords, sources, targets, size, geometry, SYMMETRIC=False)
     return sources, targets
+
+
+@on_device_of_tensors
+def submanifold_tables(coords: Tensor, shape: list[int], kernel: list[int], dilation: list[int]) -> tuple[Tensor, Tensor]:
+    """The tables [K, V] of a kernel centred on each of coords [V, 4].
+
+    Where i is seen from o through cell k, o is seen from i through the cell opposite, K - 1 - k: half of the cells are searched.
+    """
+    size, count = prod(kernel), len(coords)
+    sources = torch.full((size, count), -1, dtype=torch.int32, device=coords.device)
+    if count:
+        padding, back = [d * (k // 2) for d, k in zip(dilation, kernel, strict=True)], [-d for d in dilation]
+        sources[size // 2] = torch.where(coords[:, 0] < 0, -1, torch.arange(count, dtype=torch.int32, device=coords.device))
+        if size > 1:
+            geometry = (shape, kernel, [1, 1, 1], [1, 1, 1], padding, back)
+            _launch_tables(coords, coords, sources, sources, size // 2, geometry, SYMMETRIC=True)
+    return sources, sources.flip(0)
+
+
+def _launch_tables(
+    coords: Tensor,
+    out_coords: Tensor,
+    sources: Tensor,
+    targets: Tensor,
+    cells: int,
+    geometry: tuple[list[int], ...],
+    SYMMETRIC: bool,
+) -> None:
+    """Fill the tables of the first cells of a kernel."""
+    out_shape, kernel, up, down, shift, step = geometry
+    slots, rows = hash_table(reference.cells_of(out_coords, out_shape))
+    axes = [
+        value for axis in range(3) for value in (kernel[axis], out_shape[axis], up[axis], down[axis], shift[axis], step[axis])
+    ]
+    arguments = (coords, slots, rows, sources, targets, len(coords), len(out_coords), len(slots) - BLOCK, *axes)
+    _tables_kernel[(triton.cdiv(len(coords), 256), cells)](*arguments, SYMMETRIC=SYMMETRIC, BLOCK=256)
 
 
 @on_device_of_tensors
@@ -107,16 +138,16 @@ def _precision() -> str:
     return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
-@triton.jit(do_not_specialize=["N", "M", "halvings"])
+@triton.jit(do_not_specialize=["N", "M", "num_slots"])
 def _tables_kernel(
     coords,
-    cells,
-    order,
+    slots,
+    rows,
     sources,
     targets,
     N,
     M,
-    halvings,
+    num_slots,
     kx,
     shape_x,
     up_x,
@@ -135,9 +166,10 @@ def _tables_kernel(
     down_z,
     shift_z,
     step_z,
+    SYMMETRIC: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One program per (block of inputs, kernel cell): the output cell that each input meets, sought among the sorted cells [M]."""
+    """One program per (block of inputs, kernel cell): the output cell that each input meets, sought in the table of cells."""
     k = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     x, in_x = _meet(coords + i * 4 + 3, i < N, k % kx, shape_x, up_x, down_x, shift_x, step_x)
@@ -145,18 +177,12 @@ def _tables_kernel(
     z, in_z = _meet(coords + i * 4 + 1, i < N, k // (kx * ky), shape_z, up_z, down_z, shift_z, step_z)
     batch = tl.load(coords + i * 4, i < N, other=0).to(tl.int64)
     cell = ((batch * shape_x + x) * shape_y + y) * shape_z + z
-    low = tl.zeros((BLOCK,), tl.int64)
-    high = low + M
-    for _ in range(halvings):
-        middle = (low + high) // 2
-        is_below = (low < high) & (tl.load(cells + middle, middle < M, other=0) < cell)
-        high = tl.where(is_below, high, middle)
-        low = tl.where(is_below, middle + 1, low)
-    found = (i < N) & in_x & in_y & in_z & (batch >= 0) & (low < M)
-    found &= tl.load(cells + low, found, other=-1) == cell
-    row = tl.load(order + low, found, other=0)
-    tl.store(targets + k * N + i, row.to(tl.int32), found)
-    tl.store(sources + k * M + row, i.to(tl.int32), found)
+    row = find(slots, rows, num_slots, cell, (i < N) & in_x & in_y & in_z & (batch >= 0)).to(tl.int64)
+    tl.store(sources + k * M + row, i.to(tl.int32), row >= 0)
+    if SYMMETRIC:
+        tl.store(sources + (kx * ky * kz - 1 - k) * M + i, row.to(tl.int32), row >= 0)
+    else:
+        tl.store(targets + k * N + i, row.to(tl.int32), row >= 0)
 
 
 @triton.jit

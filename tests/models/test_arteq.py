@@ -243,7 +243,7 @@ def test_group_convolution_by_definition():
     weight = torch.randn(3, 12, 4, dtype=torch.float64, requires_grad=True)
     table = icosahedral_group().neighbors
     expected = torch.einsum("bakpc,okc->bapo", features[:, table], weight)
-    ours = group_conv(features, table, weight)
+    ours = group_conv(features, table.tolist(), weight)
     torch.testing.assert_close(ours, expected)
     grad = torch.randn_like(expected)
     torch.testing.assert_close(

@@ -22,6 +22,7 @@ from geo3d.ops.cuda import (
     set_attention,
     sparse_conv,
     voxelize,
+    windows,
 )
 
 HALF = (torch.float32, torch.float16, torch.bfloat16)
@@ -110,6 +111,7 @@ def _sparse_conv(channels: int, out_channels: int) -> Callable:
     def call(rows: int, dtype: torch.dtype) -> None:
         coords, kernel, one = torch.zeros(rows, 4, dtype=torch.int32), [3, 3, 3], [1, 1, 1]
         sources, _ = sparse_conv.sparse_conv_tables(coords, coords, [1408, 1600, 40], kernel, one, one, one, [-1, -1, -1])
+        sparse_conv.submanifold_tables(coords, [1408, 1600, 40], kernel, one)
         features, weight = torch.zeros(rows, channels, dtype=dtype), torch.zeros(27, channels, out_channels, dtype=dtype)
         grad = sparse_conv.sparse_conv(features, weight, torch.zeros(out_channels, dtype=dtype), sources)
         sparse_conv.sparse_conv(features, weight, None, sources)
@@ -135,6 +137,13 @@ def _voxelize(batched: bool) -> Callable:
         voxelize.keys_of_points(torch.zeros(rows, 5, dtype=dtype), batch, [0.1] * 3, [0.0] * 3, [9, 9, 9])
 
     return call
+
+
+def _set_partition(rows: int, dtype: torch.dtype) -> None:
+    """The launches alone: how many sets there are is known on a device only."""
+    index, places = torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, 3, dtype=torch.int32)
+    orders, sets = windows.keys_of_sets(index, places, [12, 12, 1]), torch.empty(2, rows // 30 + 1, 36, dtype=torch.int64)
+    windows.fill_sets(orders, index, index, sets, torch.empty_like(sets, dtype=torch.bool))
 
 
 def _box_iou(rows: int, dtype: torch.dtype) -> None:
@@ -174,6 +183,7 @@ LAUNCHES = {
     "kernel_point_conv": Launch(_kernel_point_conv),
     "voxelize": Launch(_voxelize(False), most=500_000_000),
     "voxelize a batch": Launch(_voxelize(True), most=500_000_000),
+    "set_partition": Launch(_set_partition),
     "box_iou": Launch(_box_iou, EXACT, 10_000_000),
     "suppression": Launch(_suppression, EXACT, 100_000),
     "points_in_boxes": Launch(_points_in_boxes, EXACT),

@@ -12,12 +12,11 @@ from torch import Tensor
 from triton_device import DEVICE, OnDevice
 
 from geo3d.ops.cuda import boxes as triton_boxes
-from geo3d.ops.cuda import points_in_boxes as triton_points
-from geo3d.ops.cuda import rectangles
+from geo3d.ops.cuda import points_in_boxes, rectangles
 from geo3d.ops.reference import boxes as reference
 
 cuda = OnDevice(triton_boxes)
-MODULES = (triton_boxes, triton_points)
+MODULES = (triton_boxes, points_in_boxes)
 
 
 @pytest.fixture
@@ -189,5 +188,5 @@ def _points_kernel(points, single, answers, count, POINTS: tl.constexpr, BOXES: 
     x = tl.load(points + i * 3, has, other=0.0)[:, None]
     y = tl.load(points + i * 3 + 1, has, other=0.0)[:, None]
     z = tl.load(points + i * 3 + 2, has, other=0.0)[:, None]
-    inside, decided = triton_points._inside_single(x, y, z, single, j, BOXES, j < BOXES)
+    inside, decided = points_in_boxes._inside_single(x, y, z, single, j, BOXES, j < BOXES)
     tl.store(answers + i[:, None] * BOXES + j, inside.to(tl.int32) + 2 * decided.to(tl.int32), has[:, None])

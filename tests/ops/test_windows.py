@@ -18,7 +18,7 @@ from geo3d.ops.reference import windows as reference
 
 cuda = OnDevice(triton_windows)
 
-IMPLEMENTATIONS = {"cpu": cpu, "cuda_in_torch": cuda}  # the latter is torch throughout and runs on any device
+IMPLEMENTATIONS = {"cpu": cpu, "triton": cuda}
 CASES = {  # voxels, grid, window, shift, set size, stride
     "no_voxels": (0, (5, 6, 4), (2, 2, 2), (0, 0, 0), 3, (1, 1, 2)),
     "one_voxel": (1, (1, 1, 1), (1, 1, 1), (0, 0, 0), 1, (1, 1, 1)),

@@ -112,13 +112,10 @@ class InterConv(nn.Module):
 class IntraConv(nn.Module):
     """Convolution over the group: each anchor mixes its twelve neighbours (EPN, eq. 9)."""
 
-    neighbors: Tensor
-
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        neighbors = icosahedral_group().neighbors
-        self.weight = nn.Parameter(torch.empty(out_channels, neighbors.shape[1], in_channels))
-        self.register_buffer("neighbors", neighbors.clone(), persistent=False)
+        self.neighbors = icosahedral_group().neighbors.tolist()
+        self.weight = nn.Parameter(torch.empty(out_channels, len(self.neighbors[0]), in_channels))
         nn.init.xavier_uniform_(self.weight.data.flatten(1))
 
     def forward(self, features: Tensor) -> Tensor:

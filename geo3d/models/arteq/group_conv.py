@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,15 @@ EPS = 1e-5
 SLOPE = 0.01  # of the leaky ReLU
 
 
-def group_conv(features: Tensor, neighbors: Tensor, weight: Tensor) -> Tensor:
+Table = Sequence[Sequence[int]]
+
+
+def group_conv(features: Tensor, neighbors: Table, weight: Tensor) -> Tensor:
     """out[:, a] = sum over k of weight[:, k] @ features[:, neighbors[a, k]], one anchor at a time, so that nothing large is gathered.
 
     Args:
         features: [B, A, P, C].
-        neighbors: [A, K] int64, each column a permutation of the anchors.
+        neighbors: A rows of K numbers, each column a permutation of the anchors; numbers and no tensor, which the host would wait for.
         weight: [O, K, C].
 
     Returns:
@@ -27,13 +30,13 @@ def group_conv(features: Tensor, neighbors: Tensor, weight: Tensor) -> Tensor:
     return _GroupConv.apply(features, neighbors, weight)
 
 
-def _gathered(features: Tensor, neighbors: Tensor) -> Iterator[Tensor]:
+def _gathered(features: Tensor, neighbors: Table) -> Iterator[Tensor]:
     """[B P, K C] of each anchor."""
-    for row in neighbors.tolist():
+    for row in neighbors:
         yield torch.cat([features[:, anchor] for anchor in row], -1).flatten(0, 1)
 
 
-def _convolve(features: Tensor, neighbors: Tensor, weight: Tensor) -> Tensor:
+def _convolve(features: Tensor, neighbors: Table, weight: Tensor) -> Tensor:
     batch, anchors, count, _ = features.shape
     mixed = features.new_empty((batch, anchors, count, len(weight)))
     mixing = weight.flatten(1).T
@@ -44,16 +47,18 @@ def _convolve(features: Tensor, neighbors: Tensor, weight: Tensor) -> Tensor:
 
 class _GroupConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, neighbors: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(features, neighbors, weight)
+    def forward(ctx: Any, features: Tensor, neighbors: Table, weight: Tensor) -> Tensor:
+        ctx.neighbors = neighbors
+        ctx.save_for_backward(features, weight)
         return _convolve(features, neighbors, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
-        features, neighbors, weight = ctx.saved_tensors
-        # anchor b is the k-th neighbour of anchor back[b, k], so the gradient is a convolution again
-        back = neighbors.argsort(0)
+        (features, weight), neighbors = ctx.saved_tensors, ctx.neighbors
+        # anchor b is the k-th neighbour of anchor back[b][k], so the gradient is a convolution again
+        columns = [{b: a for a, b in enumerate(column)} for column in zip(*neighbors, strict=True)]
+        back = [[column[b] for column in columns] for b in range(len(neighbors))]
         of_features = _convolve(grad, back, weight.permute(2, 1, 0).contiguous())
         of_weight = torch.zeros_like(weight).flatten(1)
         for anchor, block in enumerate(_gathered(features, neighbors)):
