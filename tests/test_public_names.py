@@ -45,6 +45,8 @@ NAMES = {
         "Geometry",
         "HandFolder",
         "HandScenes",
+        "ImageFolderDataset",
+        "ImageFolders",
         "Kitti",
         "LidarBatch",
         "LidarSample",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         GeneratedStreets,
     )
     from geo3d.data.hands.modules import FreiHand, HandFolder, HandScenes
+    from geo3d.data.images.image_folders import ImageFolderDataset, ImageFolders
     from geo3d.data.images.modules import Pix3D, ShapeNetR2N2
     from geo3d.data.images.pix3d import Pix3DDataset
     from geo3d.data.images.preprocessing import prepare_views
@@ -60,6 +61,8 @@ __all__ = [
     "Geometry",
     "HandFolder",
     "HandScenes",
+    "ImageFolderDataset",
+    "ImageFolders",
     "Kitti",
     "LidarBatch",
     "LidarSample",
@@ -106,6 +109,7 @@ _MODULES = {
         "GeneratedShapes",
         "GeneratedStreets",
     ),
+    "images.image_folders": ("ImageFolderDataset", "ImageFolders"),
     "images.modules": ("Pix3D", "ShapeNetR2N2"),
     "images.pix3d": ("Pix3DDataset",),
     "images.preprocessing": ("prepare_views",),

@@ -157,6 +157,10 @@ class ReconstructionDataset(Dataset[ReconstructionSample]):
     def voxels(self, index: int) -> np.ndarray:
         """[D, H, W] bool, indexed z, y, x."""
 
+    def picture(self, path: Path) -> np.ndarray:
+        """A picture [H, W, 3 or 4] uint8 as its file has it."""
+        return read_image(path)
+
     def boxes(self, index: int) -> Sequence[Box] | None:
         """Where the object is in each picture, for data sets that know it; the middle of the pictures counts otherwise."""
         return None
@@ -170,7 +174,7 @@ class ReconstructionDataset(Dataset[ReconstructionSample]):
         rows = list(range(self.num_views))
         if self.training:
             rows = rng.choice(len(files), self.num_views, replace=False).tolist()
-        images = [read_image(files[row]) for row in rows]
+        images = [self.picture(files[row]) for row in rows]
         boxes = self.boxes(index)
         boxes = None if boxes is None else [boxes[row] for row in rows]
         views = self._views(images, boxes, rng)
