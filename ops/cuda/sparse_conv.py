@@ -121,10 +121,22 @@ def sparse_conv_weight_grad(features: Tensor, grad: Tensor, sources: Tensor) -> 
     total = torch.empty((parts, size, channels, out_channels), dtype=torch.float32, device=features.device)
     if total.numel():
         part_rows = triton.cdiv(rows, parts)
-        arguments = (features, grad, sources, total, rows, part_rows, size, channels, out_channels)
+        arguments = (features, grad, sources, *_pairs(sources), total, rows, part_rows, size, channels, out_channels)
         blocks = {"BLOCK_M": BLOCK_ROWS, "BLOCK_C": block_in, "BLOCK_D": block_out}
-        _weight_grad_kernel[(size, tiles, parts)](*arguments, PRECISION=_precision(), **blocks)
+        stages = 1 if features.dtype == torch.float32 else 3  # loads ahead of products in float32 would fill the registers
+        _weight_grad_kernel[(size, tiles, parts)](*arguments, PRECISION=_precision(), num_stages=stages, **blocks)
     return total.sum(0).to(features.dtype)
+
+
+def _pairs(sources: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs [K, M + 1] int32 that have a source through each kernel cell, first and ascending, and how many [K]: full tiles for products."""
+    rows = sources.shape[1]
+    has_source = sources >= 0
+    place = torch.where(
+        has_source, has_source.cumsum(1) - 1, rows
+    )  # those without one go to the last column, which nobody reads
+    outputs = torch.arange(rows, dtype=torch.int32, device=sources.device).expand_as(sources)
+    return sources.new_empty((len(sources), rows + 1)).scatter_(1, place, outputs), has_source.sum(1)
 
 
 def _blocks(features: Tensor, out_channels: int) -> tuple[int, int]:
@@ -234,6 +246,8 @@ def _weight_grad_kernel(
     features,
     grad,
     sources,
+    outputs,
+    counts,
     total,
     M,
     part_rows,
@@ -245,20 +259,21 @@ def _weight_grad_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """One program per (kernel cell k, tile of its matrix [C, D], part of the output rows)."""
+    """One program per (kernel cell k, tile of its matrix [C, D], part of the pairs of rows that meet through it)."""
     k, part = tl.program_id(0).to(tl.int64), tl.program_id(2).to(tl.int64)
     across = tl.cdiv(D, BLOCK_D)
     c = tl.program_id(1) // across * BLOCK_C + tl.arange(0, BLOCK_C)
     d = tl.program_id(1) % across * BLOCK_D + tl.arange(0, BLOCK_D)
     product = tl.zeros((BLOCK_C, BLOCK_D), tl.float32)
-    end = tl.minimum(M, (part + 1) * part_rows)
-    for begin in range(0, part_rows, BLOCK_M):
-        m = part * part_rows + begin + tl.arange(0, BLOCK_M)
-        row = tl.load(sources + k * M + m, m < end, other=-1).to(tl.int64)
-        if tl.max(row, 0) >= 0:
-            is_pair = row >= 0
-            left = tl.load(features + row[:, None] * C + c[None, :], is_pair[:, None] & (c < C)[None, :], other=0.0)
-            right = tl.load(grad + m[:, None] * D + d[None, :], is_pair[:, None] & (d < D)[None, :], other=0.0)
-            product = tl.dot(tl.trans(left), right, product, input_precision=PRECISION)
+    first = part * part_rows
+    end = tl.minimum(tl.load(counts + k), first + part_rows)
+    for begin in range(0, (end - first).to(tl.int32), BLOCK_M):
+        pair = first + begin + tl.arange(0, BLOCK_M)
+        is_pair = pair < end
+        m = tl.load(outputs + k * (M + 1) + pair, is_pair, other=0).to(tl.int64)
+        row = tl.load(sources + k * M + m, is_pair, other=0).to(tl.int64)
+        left = tl.load(features + row[:, None] * C + c[None, :], is_pair[:, None] & (c < C)[None, :], other=0.0)
+        right = tl.load(grad + m[:, None] * D + d[None, :], is_pair[:, None] & (d < D)[None, :], other=0.0)
+        product = tl.dot(tl.trans(left), right, product, input_precision=PRECISION)
     places = ((part * K + k) * C + c)[:, None] * D + d[None, :]
     tl.store(total + places, product, (c < C)[:, None] & (d < D)[None, :])
