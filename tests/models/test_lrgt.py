@@ -135,6 +135,7 @@ CLOUDS = {
 def test_density_peaks_equal_the_definition(name, in_pieces, monkeypatch):
     if in_pieces:
         monkeypatch.setattr(module, "MAX_PIECE", 170)
+        monkeypatch.setattr(module, "MAX_WHOLE", 0)
     tokens = CLOUDS[name]
     found = density_peaks(tokens, 7, 15)
     for i, sample in enumerate(tokens):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MAX_PIECE = 1 << 22  # distances in memory at a time on the CPU; the whole matrix of up to 10 views of 196 tokens
+MAX_WHOLE = 1 << 22  # distances on the CPU that are computed once and kept; those of 10 views of 196 tokens
+MAX_PIECE = 1 << 20  # of more distances so many are in memory at a time, and computed once and a half
 MAX_PIECE_CUDA = 1 << 26
 RESOLUTION = 2.0**-40  # of squared distances by C, where a layer norm gives squared lengths of about 1
 
@@ -101,7 +102,10 @@ def _pieces(batch: int, number: int, device: str) -> Iterator[slice]:
     if torch.compiler.is_exporting():  # in which the numbers may be symbols, over which no loop runs
         yield slice(0, number)
         return
-    largest = MAX_PIECE if device == "cpu" else MAX_PIECE_CUDA
+    if device != "cpu":
+        largest = MAX_PIECE_CUDA
+    else:
+        largest = MAX_WHOLE if batch * number * number <= MAX_WHOLE else MAX_PIECE
     step = max(1, largest // (batch * number))
     for start in range(0, number, step):
         yield slice(start, min(start + step, number))
