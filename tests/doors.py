@@ -274,12 +274,14 @@ def problems(door: str, paths: list[Path], target: Path, seconds: float = SECOND
     found, rest = [], list(paths)
     while rest:
         command = [sys.executable, __file__, door, *map(str, rest)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=target.parent)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=target.parent, start_new_session=True
+        )
         try:
             out, errors = process.communicate(timeout=seconds + 2 * len(rest))
             end = ""
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started, which holds the pipes
             out, errors = process.communicate()
             end = "no end"
         done = [line.split("\t") for line in out.splitlines() if line.count("\t") == 2]

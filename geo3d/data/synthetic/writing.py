@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -43,8 +44,9 @@ def folder_beside(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out`, which is deleted at the end, and by the next call for the same `out` if this process is killed."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with _held(out.parent):  # so that no other process takes the new folder for one that was left
-        for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
-            if re.fullmatch(r"[a-z0-9_]{8}", left.name[len(out.name) + 2 :]) and left.is_dir():
+        # A folder is filled from one beside it, which has a name behind its name.
+        for left in out.parent.glob(f".*{glob.escape(out.name)}-*"):
+            if re.fullmatch(rf"\.+{re.escape(out.name)}(-[a-z0-9_]{{8}})+", left.name) and left.is_dir():
                 with _held(left, wait=False) as is_mine:
                     if is_mine:
                         shutil.rmtree(left, ignore_errors=True)
@@ -112,9 +114,22 @@ def write_each(
     if workers == 1 or count < fewest:
         return list(tqdm(map(write, range(count)), **bar))
     context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         try:
             return list(tqdm(pool.map(write, range(count), chunksize=chunk), **bar))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it does, however that ends: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -78,3 +78,63 @@ def test_what_a_killed_run_leaves_the_next_one_clears(tmp_path):
         with new_folder(out):
             pass
     assert (out / "whole").is_file() and (tmp_path / ".data-of-the-user").is_dir()
+
+
+def test_what_a_killed_first_use_leaves_the_next_one_clears(tmp_path):
+    """There the folder that is filled lies beside the one that is renamed."""
+    pytest.importorskip("fcntl", reason="the system has no locks on folders")
+    out = tmp_path / "data"
+    left = [tmp_path / ".data-abcdefg0", tmp_path / "..data-abcdefg0-x1_yzabc"]
+    for folder in left:
+        folder.mkdir()
+    with new_folder(out) as outer, new_folder(outer):
+        assert not any(folder.exists() for folder in left)
+        assert len([folder for folder in tmp_path.iterdir() if folder.name.startswith(".")]) == 2
+    assert [folder.name for folder in tmp_path.iterdir()] == ["data"]
+
+
+AT_WORK = """
+import os, sys, time
+from functools import partial
+from geo3d.data.synthetic.writing import write_each
+
+def write(folder, number):
+    open(f"{folder}/{os.getpid()}", "w").close()
+    time.sleep(300)
+
+if __name__ == "__main__":
+    write_each(partial(write, sys.argv[1]), 100, 2, title="", unit="", fewest=1, chunk=1)
+"""
+
+
+@pytest.mark.skipif(not os.path.isfile("/proc/self/stat"), reason="processes are read from /proc, which Linux has")
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(AT_WORK)
+    (tmp_path / "begun").mkdir()
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "begun")], stderr=subprocess.DEVNULL)
+    workers: list[str] = []
+    try:
+        until = time.monotonic() + 120
+        while len(workers) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+            workers = os.listdir(tmp_path / "begun")
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) == 2
+    until = time.monotonic() + 30
+    while any(is_alive(worker) for worker in workers) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = [worker for worker in workers if is_alive(worker)]
+    for worker in left:
+        os.kill(int(worker), signal.SIGKILL)
+    assert left == []
+
+
+def is_alive(process: str) -> bool:
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
