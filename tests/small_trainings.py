@@ -81,4 +81,47 @@ EVERY = {
         "--model.init_args.network.init_args.widths=[32,16,16]",
         "--model.init_args.network.init_args.map_channels=32",
     ),
+    "hand_detection": (
+        "rejshand/hand_detector",
+        "--data.init_args.generate={size: 30, workers: 1}",
+        "--data.init_args.image_size=96",
+        "--data.init_args.batch_size=8",
+        "--data.init_args.test_batch_size=2",
+        "--model.init_args.network.init_args.image_size=96",
+        "--model.init_args.network.init_args.channels=16",
+    ),
+    "bodies": (
+        "arteq/generated_small",
+        "--data.init_args.generate={size: 15, frames: 1, workers: 1}",
+        "--data.init_args.num_points=128",
+        "--data.init_args.batch_size=4",
+        "--data.init_args.test_batch_size=2",
+        *(
+            f"--model.init_args.network.init_args.{option}"
+            for option in ("widths=[8]", "neighbors=8", "kernel_size=4", "hidden=16", "heads=2")
+        ),
+    ),
 }
+
+# For a folder of nuScenes with objects within 35 m, named by --data.init_args.root; nothing is generated in its format.
+NUSCENES = (
+    "dsvt/nuscenes_pillar",
+    "--data.init_args.num_workers=0",
+    "--data.init_args.pin_memory=false",
+    "--data.init_args.num_sweeps=2",
+    "--data.init_args.test_batch_size=1",
+    "--data.init_args.point_range=[-38.4,-38.4,-5,38.4,38.4,3]",
+    "--trainer.sync_batchnorm=false",
+    *(
+        f"--model.init_args.network.init_args.{option}"
+        for option in (
+            "point_range=[-38.4,-38.4,-5,38.4,38.4,3]",
+            "voxel_size=[0.6,0.6,8]",
+            "channels=16",
+            "bev_channels=[16,16,16]",
+            "bev_up_channels=[8,8,8]",
+            "num_proposals=20",
+            "hidden=16",
+        )
+    ),
+)

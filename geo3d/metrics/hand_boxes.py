@@ -52,8 +52,8 @@ class HandBoxScores(Metric):
             free[hit] = False
             if counted[hit]:
                 rows.append([scores[row], 1.0, float(sides[row] == gt_sides[hit])])
-        if rows:
-            self.found.append(torch.tensor(rows, device=gt_boxes.device))
+        # Of an image without boxes, too: processes join what they have by its columns.
+        self.found.append(torch.tensor(rows, device=gt_boxes.device).reshape(-1, 3))
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name."""
