@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo3d.tools.errors import run_tool
+from geo3d.tools.errors import run_tool, take_options
 from geo3d.tools.parsing import ToolParser
 
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(argv: list[str]) -> int:
+    argv, allowed = take_options(argv, "--allow-classes")
     arguments = _parser().parse(argv)
     from geo3d.export.networks import check_export, check_is_exported, export_network
     from geo3d.export.onnx import check_packages, check_target
@@ -31,7 +32,7 @@ def _export(argv: list[str]) -> int:
 
     check_packages()
     check_target(arguments.out, arguments.overwrite)
-    network, info = network_and_info(arguments.source, arguments.weights)
+    network, info = network_and_info(arguments.source, arguments.weights, allowed)
     check_is_exported(network)
     print("exporting; this takes from some seconds to some minutes", file=sys.stderr)
     manifest = export_network(network, info, arguments.out, overwrite=arguments.overwrite)
@@ -47,6 +48,8 @@ def _parser() -> ToolParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
     parser.add_argument("--weights", metavar="FILE", help="weights for a configuration")
     parser.add_argument("--overwrite", action="store_true", help="replace an export that is there")
+    help_text = "let weights and configurations name classes of a package beside geo3d, whose code then runs"
+    parser.add_argument("--allow-classes", metavar="PACKAGE", help=help_text)  # taken before the others, as in all tools
     return parser
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo3d.heap import keep_heap
-from geo3d.tools.errors import run_tool
+from geo3d.tools.errors import run_tool, take_options
 from geo3d.tools.parsing import ToolParser
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(argv: list[str]) -> int:
     from geo3d.tools.predicting import check_files
 
+    argv, allowed = take_options(argv, "--allow-classes")
     wants_help = bool({"-h", "--help"} & set(argv))
     rest = [argument for argument in argv if argument not in ("-h", "--help")]
     given = _model_and_files(rest)
@@ -59,7 +60,7 @@ def _predict(argv: list[str]) -> int:
     from geo3d.tools.compiling import announce_compilation
 
     announce_compilation()
-    results = kind.run(load(model, _device(arguments.device)), arguments)
+    results = kind.run(load(model, _device(arguments.device), allow_classes=allowed), arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0
@@ -83,6 +84,8 @@ def _parser(full: bool = False) -> ToolParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    help_text = "let weights name a network of a package beside geo3d, whose code then runs"
+    parser.add_argument("--allow-classes", metavar="PACKAGE", help=help_text)  # taken before the others, as in all tools
     if full:
         for kind in KINDS.values():
             kind.add_options(parser, None)

@@ -106,7 +106,9 @@ def export_network(network: nn.Module, info: WeightsInfo, out: str | Path, *, ov
     return write_export(network, export_of(network), info, Path(out), overwrite)
 
 
-def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> tuple[nn.Module, WeightsInfo]:
+def read_export(
+    folder: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",), allow_classes: Sequence[str] = ()
+) -> tuple[nn.Module, WeightsInfo]:
     """An exported network, which is called as the network itself, and the description of its weights.
 
     `geo3d.load` makes a predictor of them.
@@ -114,6 +116,7 @@ def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionPro
     Args:
         folder: written by `geo3d export`, or its manifest.
         providers: of ONNX Runtime, the first that there is; tensors go through the memory of the CPU.
+        allow_classes: as in `geo3d.load`.
 
     Raises:
         FileNotFoundError: no manifest, or a file that it names is missing.
@@ -124,19 +127,21 @@ def read_export(folder: str | Path, providers: Sequence[str] = ("CPUExecutionPro
     manifest = read_manifest(folder)
     info = _info(folder, manifest)
     try:
-        return _network(folder, manifest, info, providers), info
+        return _network(folder, manifest, info, providers, allow_classes), info
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{folder / MANIFEST}: expected a manifest as geo3d export writes it, got {reason}") from None
 
 
-def _network(folder: Path, manifest: dict[str, Any], info: WeightsInfo, providers: Sequence[str]) -> nn.Module:
+def _network(
+    folder: Path, manifest: dict[str, Any], info: WeightsInfo, providers: Sequence[str], allow_classes: Sequence[str]
+) -> nn.Module:
     """The exported network of a manifest, which may lack anything."""
     if "network" in manifest:
         return OnnxNetwork(folder, manifest, providers).eval()
     size = sum((folder / name).stat().st_size for name in (*manifest["files"], manifest["rest"]))
     try:
-        network = build(info, size + SPARE_ELEMENTS)
+        network = build(info, size + SPARE_ELEMENTS, allow_classes)
     except ValueError as error:
         raise ValueError(f"{folder / MANIFEST}: {error}") from None
     if not isinstance(network, DSVTDetector):
@@ -161,7 +166,8 @@ def check_export(network: nn.Module, folder: str | Path) -> float:
         RuntimeError: more than rounding.
     """
     export = export_of(network)
-    found = read_export(folder)[0](*export.trial)
+    own = f"{type(network).__module__}.{type(network).__qualname__}"  # was allowed when the network was built
+    found = read_export(folder, allow_classes=(own,))[0](*export.trial)
     with torch.no_grad():
         expected = network(*export.trial)
     largest = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ PREDICTORS: dict[str, type[Predictor[Any, Any]]] = {  # by task, as the weights 
 }
 
 
-def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
+def load(name: str | Path, device: str | torch.device = "cpu", *, allow_classes: Sequence[str] = ()) -> Any:
     """A trained model, ready for the user's own clouds, meshes, sweeps and pictures.
 
     Args:
         name: packaged weights by name (see `geo3d.zoo.names`), a .safetensors file that `geo3d train` wrote, or a folder of
             `geo3d export`.
         device: where it runs; of an exported network what PyTorch does.
+        allow_classes: packages, modules or classes beside `geo3d.models` that the network may be of; importing one runs its code.
 
     Returns:
         The predictor of the weights' task (see `geo3d.predict.Predictor`): call it with a file or an array; `.network` is the network
@@ -50,10 +52,10 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Any:
     if _is_export(name):
         from geo3d.export.networks import read_export
 
-        network, info = read_export(name)
+        network, info = read_export(name, allow_classes=allow_classes)
         return predictor_for(network.to(device), info, name)
     path = weights_path(name)
-    network, info = load_network(path)
+    network, info = load_network(path, allow_classes)
     return predictor_for(network.to(device), info, path)
 
 

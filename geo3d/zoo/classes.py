@@ -47,8 +47,13 @@ def check_classes(settings: Any, source: str, more: Iterable[str] = ()) -> None:
     for key, name in _class_paths(settings):
         if not isinstance(name, str):
             raise ValueError(f"{source}: {key}: expected the import path of a class, got {type(name).__name__}")
-        if "." in name and not any(name == each or name.startswith(f"{each}.") for each in allowed):
+        if "." in name and not is_among(name, allowed):
             raise ValueError(f"{source}: {key} names {name}, {refusal(name)}")
+
+
+def is_among(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a class by import path is one of some classes, or in one of some modules and packages."""
+    return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
 def refusal(name: str) -> str:

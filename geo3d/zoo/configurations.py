@@ -32,12 +32,15 @@ def config_path(name: str) -> Path:
     raise FileNotFoundError(f"no configuration {name}; geo3d ships {', '.join(known)}")
 
 
-def network_and_info(source: str, weights: str | None = None) -> tuple[nn.Module, WeightsInfo]:
+def network_and_info(
+    source: str, weights: str | None = None, allow_classes: Sequence[str] = ()
+) -> tuple[nn.Module, WeightsInfo]:
     """A network in evaluation mode, from weights alone or from a configuration.
 
     Args:
         source: packaged weights by name, a .safetensors file, or a configuration by name or file.
         weights: for a configuration; without them the network has fresh ones, which is said on stderr.
+        allow_classes: packages whose classes it may name beside those of `geo3d.zoo.classes.PACKAGES`.
 
     Raises:
         FileNotFoundError: neither weights nor a configuration.
@@ -46,13 +49,13 @@ def network_and_info(source: str, weights: str | None = None) -> tuple[nn.Module
     if source in names() or Path(source).suffix == ".safetensors":
         if weights is not None:
             raise ValueError(f"--weights {weights}: {source} are weights already; --weights goes with a configuration")
-        network, info = load_network(weights_path(source))
+        network, info = load_network(weights_path(source), allow_classes)
         return network.eval(), info
     try:
-        info = info_of_config(config_path(source))
+        info = info_of_config(config_path(source), allow_classes)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no weights {source} and {error}") from None
-    network = build(info)
+    network = build(info, allow_classes=allow_classes)
     if weights is None:
         print(f"{source} comes without weights: the network has fresh ones, to try and to time", file=sys.stderr)
     else:
@@ -60,14 +63,19 @@ def network_and_info(source: str, weights: str | None = None) -> tuple[nn.Module
     return network.eval(), info
 
 
-def info_of_config(path: Path) -> WeightsInfo:
+def info_of_config(path: Path, allow_classes: Sequence[str] = ()) -> WeightsInfo:
     """What a training configuration says of its network and, where that takes no files, of its data.
+
+    Args:
+        path: the YAML file.
+        allow_classes: packages whose classes it may name beside those of `geo3d.zoo.classes.PACKAGES`.
 
     Raises:
         ValueError: no such configuration; the message names the file.
     """
     content = read_yaml(path)
-    check_classes(content, str(path))
+    check_classes(content, str(path), allow_classes)
+    limit_classes(allow_classes)
     try:
         task, network = content["model"], content["model"]["init_args"]["network"]
         data = data_module(content)

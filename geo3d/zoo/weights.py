@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from geo3d.descriptions import DESCRIPTIONS, Input, Labels, check_number, check_options, read_description, shortened
+from geo3d.zoo.classes import is_among
 
 METADATA_KEY = "geo3d"
 MAX_ELEMENTS = 2**31  # of a network that no file limits
@@ -148,8 +149,12 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_network(path: str | Path) -> tuple[nn.Module, WeightsInfo]:
+def load_network(path: str | Path, allow_classes: Sequence[str] = ()) -> tuple[nn.Module, WeightsInfo]:
     """The network of a .safetensors file of geo3d with its weights, and their description.
+
+    Args:
+        path: the file.
+        allow_classes: packages, modules or classes beside `geo3d.models` that the network may be of; importing one runs its code.
 
     Raises:
         FileNotFoundError: no such file.
@@ -158,7 +163,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, WeightsInfo]:
     path = _existing(path)
     info = read_info(path)
     try:
-        network = build(info, path.stat().st_size + SPARE_ELEMENTS)  # an element takes a byte or more
+        network = build(info, path.stat().st_size + SPARE_ELEMENTS, allow_classes)  # an element takes a byte or more
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     fill(network, read_tensors(path), path)
@@ -188,21 +193,25 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
-def build(info: WeightsInfo, max_elements: int = MAX_ELEMENTS) -> nn.Module:
-    """The network that a description names, with fresh weights; only classes of `geo3d.models` are built.
+def build(info: WeightsInfo, max_elements: int = MAX_ELEMENTS, allow_classes: Sequence[str] = ()) -> nn.Module:
+    """The network that a description names, with fresh weights; classes of `geo3d.models` are built, and those that are allowed.
 
     It is built without memory first, so that absurd arguments are refused before any is taken. Nothing is downloaded.
 
     Args:
         info: the description.
         max_elements: numbers in all of its tensors.
+        allow_classes: packages, modules or classes beside `geo3d.models` that the network may be of; importing one runs its code.
 
     Raises:
         ValueError: another class, arguments that it does not take, or a network with more elements.
     """
     module, _, name = info.network.rpartition(".")
-    if not module.startswith("geo3d.models."):
-        raise ValueError(f"weights name the network {shortened(info.network)}, which is not one of geo3d.models")
+    if not is_among(info.network, ("geo3d.models", *allow_classes)):
+        raise ValueError(
+            f"weights name the network {shortened(info.network)}, which is not one of geo3d.models; importing it runs its code, which "
+            f"--allow-classes {info.network.partition('.')[0][:60]} (allow_classes in Python) permits, if you know who wrote it"
+        )
     arguments = {**info.arguments, "pretrained": False} if "pretrained" in info.arguments else dict(info.arguments)
     try:
         kind = getattr(importlib.import_module(module), name)

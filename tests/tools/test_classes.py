@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_trainings import SMALL
 
@@ -29,6 +30,17 @@ class Net(RISurConvClassifier):
 class Seen(Callback):
     def on_fit_start(self, trainer, task):
         print("seen", type(task.network).__name__)
+"""
+
+
+# Runs a tool without the flag, whereupon the package has not been imported, and with it.
+TOOLS = """
+import sys
+from geo3d.tools.cli import main
+refused = main(sys.argv[1:])
+assert "own_package" not in sys.modules
+print()
+print(refused, main([*sys.argv[1:], "--allow-classes=own_package"]))
 """
 
 
@@ -88,6 +100,16 @@ def test_the_flag_lets_them(package, tmp_path, tmp_path_factory):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-1500:]
     assert "seen Net" in done.stdout and package.exists()
+    weights, cloud = str(tmp_path / "own" / "weights.safetensors"), tmp_path / "cloud.xyz"
+    np.savetxt(cloud, np.random.default_rng(0).normal(size=(300, 3)))
+    package.unlink()
+    for code, tool in ((0, ["predict", weights, str(cloud)]), (2, ["export", weights, f"--out={tmp_path}/exported"])):
+        command = [sys.executable, "-c", TOOLS, *tool]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.stdout.splitlines()[-1] == f"2 {code}", done.stderr[-3000:]
+        line = "which is not one of geo3d.models; importing it runs its code, which --allow-classes own_package "
+        assert line in done.stderr
+    assert "RISurConvClassifier cannot be exported" in done.stderr.splitlines()[-1]  # so it was built
 
 
 def nested(levels: int, width: int = 10) -> str:
