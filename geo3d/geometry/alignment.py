@@ -41,12 +41,13 @@ def _procrustes(
     centers = points.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
     centered = points - centers[0], target - centers[1]
     sizes = [x.flatten(-2).norm(dim=-1)[..., None, None] + EPS for x in centered]
-    u, s, vh = torch.linalg.svd((centered[0] / sizes[0]).mT @ (centered[1] / sizes[1]))
-    if not reflections:
-        sign = torch.ones_like(s)
-        sign[..., -1] = torch.where(torch.linalg.det(u @ vh) < 0, -1.0, 1.0)
-        u, s = u * sign[..., None, :], s * sign
-    return u @ vh, s.sum(-1)[..., None, None], centers, (sizes[0], sizes[1])
+    with torch.autocast(points.device.type, enabled=False):  # half precision is too coarse for angles
+        u, s, vh = torch.linalg.svd((centered[0] / sizes[0]).mT @ (centered[1] / sizes[1]))
+        if not reflections:
+            sign = torch.ones_like(s)
+            sign[..., -1] = torch.where(torch.linalg.det(u @ vh) < 0, -1.0, 1.0)
+            u, s = u * sign[..., None, :], s * sign
+        return u @ vh, s.sum(-1)[..., None, None], centers, (sizes[0], sizes[1])
 
 
 def solve_translation(points: Tensor, pixels: Tensor, camera_matrix: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -147,7 +147,8 @@ def nearest_rotation(matrix: Tensor, scale: Tensor | None = None) -> Tensor:
         scale: [...], a size beside which rounding errors of `matrix` are judged; by default its largest singular value.
 
     Returns:
-        [..., 3, 3]; the identity, without gradient, where `matrix` is zero up to rounding. Differentiable once.
+        [..., 3, 3]; the identity, without gradient, where `matrix` is zero up to rounding. Differentiable once. Half precision is computed
+        and returned in float32, under autocast, too.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -155,7 +156,8 @@ def nearest_rotation(matrix: Tensor, scale: Tensor | None = None) -> Tensor:
     _check("nearest_rotation", "matrix", matrix, (3, 3))
     if scale is not None and scale.shape != matrix.shape[:-2]:
         raise ValueError(f"nearest_rotation: scale must be {list(matrix.shape[:-2])}, got {list(scale.shape)}")
-    return _NearestRotation.apply(matrix, scale)
+    with torch.autocast(matrix.device.type, enabled=False):
+        return _NearestRotation.apply(matrix.to(torch.promote_types(matrix.dtype, torch.float32)), scale)
 
 
 class _NearestRotation(torch.autograd.Function):

@@ -26,11 +26,15 @@ class FindNaN(Callback):
         self._place = ""
         self._handles: list[Any] = []
         self._names: dict[nn.Module, str] = {}
+        self._inplace: list[Any] = []  # modules that overwrote their inputs, which gradients cannot be looked at with
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         network: nn.Module = pl_module.network  # type: ignore[assignment]
         for name, module in network.named_modules(prefix="network"):
             self._names[module] = f"{name} ({type(module).__name__})"
+            if getattr(module, "inplace", False) is True:
+                module.inplace = False
+                self._inplace.append(module)
             self._handles += [
                 module.register_forward_hook(self._check_outputs),
                 module.register_full_backward_hook(self._check_gradients),
@@ -54,7 +58,9 @@ class FindNaN(Callback):
     def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        for module in self._inplace:
+            module.inplace = True
+        self._handles, self._inplace = [], []
 
     def _check_outputs(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
         if not module.training:
