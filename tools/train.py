@@ -51,6 +51,8 @@ def _train(argv: list[str]) -> int:
         resume = checkpoint_to_resume("last", folder)
     if resume is not None:
         check_same_settings(resume, cli.settings())
+        if not trusted:
+            read_checkpoint(resume)  # one that is refused is told before data is generated or read
     elif not overwrite and not restarts.is_restart:
         check_is_free(folder)
     restarts.begin()
