@@ -118,8 +118,16 @@ CASES = {
     "set_partition": lambda: list(
         tensors(ops.set_partition(*ops.window_partition(coordinates(), (30, 30, 8), (6, 6, 8)), (6, 6, 8), 20))
     ),
+    "set_partition_padded": lambda: list(
+        tensors(
+            ops.set_partition_padded(*ops.window_partition(coordinates(), (30, 30, 8), (6, 6, 8)), (6, 6, 8), 20, capacity=500)
+        )
+    ),
     "sparse_conv3d": sparse_conv(lambda: ops.submanifold_conv_plan(coordinates(), (30, 30, 8)), 3),
     "sparse_conv_plan": sparse_conv(lambda: ops.sparse_conv_plan(coordinates(), (30, 30, 8), 3, 2, 1), 3),
+    "sparse_conv_plan_padded": lambda: list(
+        tensors(ops.sparse_conv_plan_padded(coordinates(), (30, 30, 8), 3, 2, 1, capacity=3000))
+    ),
     "sparse_conv_transpose_plan": sparse_conv(lambda: ops.sparse_conv_transpose_plan(coordinates(), (30, 30, 8), 2, 2), 2),
     "submanifold_conv_plan": lambda: list(tensors(ops.submanifold_conv_plan(coordinates(), (30, 30, 8)))),
     "three_interpolate": lambda: with_gradients(
@@ -130,6 +138,9 @@ CASES = {
     "voxelize": lambda: list(tensors(voxels())),
     "voxelize_hard": lambda: list(
         tensors(ops.voxelize_hard(random(POINTS, 3), (0.1, 0.1, 0.2), (0, 0, 0, 1, 1, 1), max_points=5, max_voxels=300))
+    ),
+    "voxelize_padded": lambda: list(
+        tensors(ops.voxelize_padded(random(POINTS, 3), (0.1, 0.1, 0.2), (0, 0, 0, 1, 1, 1), capacity=400))
     ),
     "window_partition": lambda: list(tensors(ops.window_partition(coordinates(), (30, 30, 8), (6, 6, 8), (3, 3, 4)))),
 }

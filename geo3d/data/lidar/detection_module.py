@@ -103,7 +103,10 @@ class DetectionDataModule(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         """Generate data that is asked for and, to train, build the ground-truth database, on one process only."""
         self.data_root()
-        evaluates = self.trainer is not None and self.trainer.state.fn not in (None, "fit")  # where there may be no training split
+        evaluates = self.trainer is not None and self.trainer.state.fn not in (
+            None,
+            "fit",
+        )  # where there may be no training split
         if self.gt_sampling is not None and not evaluates:
             build_database(self.frames("train"), self.database_folder(), every=self.gt_sampling.every)
 
