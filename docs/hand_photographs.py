@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from geo3d.data.hands.crops import CropDraws, keypoint_box
 from geo3d.data.hands.freihand import read_rgb
@@ -127,6 +128,23 @@ def tile(hand: Hand, found: FoundHand | None, camera_matrix: np.ndarray) -> np.n
     return picture
 
 
+def found_in(weights: str) -> list[tuple[Hand, FoundHand, np.ndarray]]:
+    """Every hand, what the network finds, and the camera that it is relative to."""
+    predictor = load(weights)
+    assert isinstance(predictor, HandPredictor)
+    return [(hand, *found_hand(predictor, hand)) for hand in real_hands()]
+
+
+def draw_sheet(results: Sequence[tuple[Hand, FoundHand, np.ndarray]], path: Path, size: int = TILE) -> None:
+    """Every hand, and beside it what was found, in squares of so many pixels."""
+    tiles = [each for hand, found, matrix in results for each in (tile(hand, None, matrix), tile(hand, found, matrix))]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
+    rows = [np.concatenate(tiles[start : start + COLUMNS], 1) for start in range(0, len(tiles), COLUMNS)]
+    sheet = Image.fromarray(np.concatenate(rows))
+    sheet = sheet.resize((sheet.width * size // TILE, sheet.height * size // TILE), Image.Resampling.LANCZOS)
+    sheet.save(path)
+
+
 def main() -> None:
     """Print the errors and draw the sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,13 +152,10 @@ def main() -> None:
     parser.add_argument("--landmarks", type=Path, help="MediaPipe's landmark model, .tflite")
     parser.add_argument("--out", type=Path, help="the sheet, .png")
     arguments = parser.parse_args()
-    predictor = load(arguments.weights)
-    assert isinstance(predictor, HandPredictor)
+    results = found_in(arguments.weights)
     peer = landmark_model(arguments.landmarks) if arguments.landmarks else None
-    tiles, ours, theirs = [], [], []
-    for hand in real_hands():
-        found, matrix = found_hand(predictor, hand)
-        tiles += [tile(hand, None, matrix), tile(hand, found, matrix)]
+    ours, theirs = [], []
+    for hand, found, _ in results:
         if hand.keypoints is None:
             continue
         ours.append(crop_error(hand, found.keypoints))
@@ -154,9 +169,7 @@ def main() -> None:
         line += f", MediaPipe {np.mean(theirs):.4f}, ratio {np.mean(ours) / np.mean(theirs):.2f}"
     print(line)
     if arguments.out:
-        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
-        rows = [np.concatenate(tiles[start : start + COLUMNS], 1) for start in range(0, len(tiles), COLUMNS)]
-        cv2.imwrite(str(arguments.out), np.concatenate(rows)[..., ::-1])
+        draw_sheet(results, arguments.out)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hand_photographs
 import numpy as np
 from PIL import Image
-from stand_ins import body, hand
+from stand_ins import body
 
+import geo3d
 from geo3d.data.files.geometry import read_geometry
 from geo3d.data.hands.frames import find_hand_frames
 from geo3d.data.images.r2n2 import find_r2n2_models
@@ -26,6 +28,9 @@ from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 from geo3d.data.synthetic.streets.camera import street_camera
 from geo3d.data.synthetic.streets.generate import make_street
 from geo3d.tools import view
+from geo3d.tools.hand_demo import CLIP
+from geo3d.tools.hands.drawing import hand_faces
+from geo3d.tools.hands.sources import open_source
 from geo3d.viz import builders
 from geo3d.viz.camera import View
 
@@ -139,22 +144,35 @@ def reconstruction(path: Path) -> None:
 
 
 def hands(path: Path) -> None:
-    frame = find_hand_frames(SAMPLES / "rhd")[0]
-    _hand_sheet(frame, path)
+    frame = find_hand_frames(SAMPLES / "onehand10k")[0]
+    low, high = frame.keypoints.min(0), frame.keypoints.max(0)
+    _hand_sheet(geo3d.load("rejshand-hands")(frame.image, [[*low, *(high - low)]]), path)
 
 
-def interacting_hands(path: Path) -> None:
-    _hand_sheet(find_hand_frames(SAMPLES / "interhand2.6m")[0], path)
+def two_hands(path: Path) -> None:
+    source = open_source(str(CLIP))
+    image = next(frame.image for frame in source if frame.number == 255)
+    source.close()
+    boxes = geo3d.load("rejshand-hand-detector")(image)
+    found = geo3d.load("rejshand-hands")(image, [box.box.tolist() for box in boxes], [box.sure_side for box in boxes])
+    _hand_sheet(found, path)
 
 
-def _hand_sheet(frame, path: Path) -> None:
-    count = len(frame.joints) // 21
-    bones = np.concatenate([builders.HAND_BONES + 21 * number for number in range(count)])
-    vertices, faces = hand(frame.joints, bones)
-    image = np.asarray(Image.open(frame.image).convert("RGB"))
+def _hand_sheet(found, path: Path) -> None:
+    counts = np.cumsum([0, *(len(hand.vertices) for hand in found.hands)])
     builders.hand_sheet(
-        image, path, size=(1000, 640), vertices=vertices, faces=faces, joints=frame.joints, camera_matrix=frame.camera_matrix
+        found.image,
+        path,
+        size=(1000, 640),
+        vertices=np.concatenate([hand.vertices for hand in found.hands]),
+        faces=np.concatenate([hand_faces(hand.side) + start for hand, start in zip(found.hands, counts, strict=False)]),
+        joints=np.concatenate([hand.joints for hand in found.hands]),
+        camera_matrix=found.camera_matrix,
     )
+
+
+def photographs(path: Path) -> None:
+    hand_photographs.draw_sheet(hand_photographs.found_in("rejshand-hands"), path, size=100)
 
 
 WIDE = (1200, 700)
@@ -166,8 +184,9 @@ ENTRIES = (
     Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
     Entry("body_errors", "The scan beside the mesh, whose colours are the distance to it.", body_errors, "body_scene(errors=..., beside=True)"),
     Entry("reconstruction", "Views, voxels (here: the true ones with noise), true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
-    Entry("hand", "A hand's joints (RHD) and a mesh (a stand-in of tubes) in the image, and from three sides.", hands, "hand_sheet"),
-    Entry("two_hands", "The same with two hands (InterHand2.6M).", interacting_hands, "hand_sheet"),
+    Entry("hand", "A hand as the packaged network finds it (OneHand10K), in the image and from three sides.", hands, "hand_sheet"),
+    Entry("two_hands", "The same with both hands of a frame of the packaged clip.", two_hands, "hand_sheet"),
+    Entry("hand_photographs", "What it finds in pictures of data sets that it was not trained on.", photographs, "docs/hand_photographs.py"),
     viewed("kitti", "KITTI: a frame with its labels.", "kitti", "--index", "2", size=WIDE),
     viewed("nuscenes", "nuScenes: a key frame with six cameras.", "nuscenes", size=WIDE),
     viewed("argoverse2", "Argoverse 2: a sweep with its boxes.", "argoverse2", size=WIDE),

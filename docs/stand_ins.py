@@ -1,4 +1,4 @@
-"""Simple bodies and hands along a skeleton, where a picture needs a mesh and no model has made one."""
+"""Simple bodies along a skeleton, where a picture needs a mesh and no model has made one."""
 
 from __future__ import annotations
 
@@ -61,15 +61,3 @@ def body(height: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
         radii = BODY_RADII.get(names[row]) or LIMB_RADII[names[row].split()[-1]]
         solids += limb(joints[parent], joints[row], (height * radii[0], height * radii[1]))
     return *joined(solids), joints, bones
-
-
-def hand(joints: np.ndarray, bones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A hand of tubes along its bones [B, 2], as thick as its length suggests: vertices, faces."""
-    palm = float(np.linalg.norm(joints[9] - joints[0]))
-    solids: list[Solid] = []
-    for parent, joint in bones:
-        palm_bone = parent % 21 == 0
-        tip = joint % 4 == 0
-        radii = (0.13, 0.12) if palm_bone else (0.11, 0.085 if tip else 0.1)
-        solids += limb(joints[parent], joints[joint], (palm * radii[0], palm * radii[1]))
-    return joined(solids)
