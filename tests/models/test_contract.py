@@ -132,7 +132,7 @@ MODELS = {  # a new model: a line here
     "dsvt_transfusion": Model(DSVTTransFusion, {**STREET, **PROPOSALS}, sweeps, head_shapes),
     "hand_detector": Model(HandDetector, {"image_size": 64, "channels": 16}, pictures, hand_maps),
     "lrgt": Model(LRGT, {**VIEWS, **GRID}, views, lambda n: {"": (n.voxel_side,) * 3}),
-    "rejshand": Model(ReJSHand, HAND, pictures, lambda n: {"keypoints": (21, 2), "joints": (21, 3), "vertices": (778, 3)}),
+    "rejshand": Model(ReJSHand, HAND, pictures, lambda n: {"keypoints": (21, 2), "joints": (21, 3), "vertices": (778, 3), "scores": ()}),
     "risurconv_classifier": Model(RISurConvClassifier, {**LEVELS, "num_classes": 4, "channels": (16, 16, 32)}, oriented_clouds,
                                   lambda n: {"": (n.classify.out_features,)}),
     "risurconv_segmentor": Model(RISurConvSegmentor, {**LEVELS, **UP, "channels": (16, 32)}, clouds_with_categories,
