@@ -10,6 +10,7 @@ import geo3d
 from geo3d.data import FreiHand, GeneratedHands
 from geo3d.data.hands.labeled import LabeledHands
 from geo3d.metrics.hands import HandErrors
+from geo3d.predict.tracking import HandTracker
 from geo3d.tools.hand_demo import CLIP
 from geo3d.tools.hands.sources import open_source
 from geo3d.zoo import weights_path
@@ -69,3 +70,15 @@ def test_the_clip(networks):
             found = hands(frame.image, [box.box.tolist() for box in boxes], [box.sure_side for box in boxes])
             counts[frame.number] = sorted(float(hand.keypoints[:, 0].mean()) for hand in found.hands)
     assert [len(counts[number]) for number in (0, 50, 160, 255)] == [0, 1, 0, 2]
+
+
+def test_the_clip_is_followed(networks):
+    """One hand, then none, then a right and a left one, each under one identity once its side is known."""
+    tracker = HandTracker(*networks)
+    seen = []
+    for frame in open_source(str(CLIP)):
+        tracked = tracker(frame.image, frame.time)
+        seen.append(sorted((each.identity, each.hand.side) for each in tracked.hands))
+    assert all(len(hands) == 1 and hands[0][1] == "right" for hands in seen[30:120])
+    assert not any(seen[152:160])
+    assert all(hands == seen[-1] for hands in seen[230:]) and sorted(side for _, side in seen[-1]) == ["left", "right"]
