@@ -15,7 +15,7 @@ import importlib, pkgutil, sys
 for name in {packages!r}:
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
-        if not module.name.startswith("geo3d.ops.cuda"):  # needs Triton
+        if not module.name.startswith(("geo3d.ops.cuda", "geo3d.ops.libraries.")):  # need Triton, spconv and torch-scatter
             importlib.import_module(module.name)
 print(*sorted(set({VIEWERS!r}) & set(sys.modules)))
 """
