@@ -1,16 +1,17 @@
-"""Chairs of many styles, as (part, solid) pairs, y up, front towards +z."""
+"""Chairs. Each function draws one as (part, solid) pairs, y up, front towards +z."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from geo3d.data.synthetic.shapes.furniture import _chair_back, _slab
 from geo3d.data.synthetic.shapes.primitives import (
     Pieces,
     Solid,
     box,
     cylinder,
+    ellipse,
     lathe,
+    prism,
     rotation,
     rounded_path,
     superellipsoid,
@@ -18,11 +19,8 @@ from geo3d.data.synthetic.shapes.primitives import (
 )
 
 
-def chair(rng: np.random.Generator) -> Pieces:
-    """Four-legged, sled, cantilever, pedestal, swivel and folding chairs, stools with a back, armchairs, upholstered chairs."""
-    style = str(rng.choice(["usual", "folding", "upholstered"], p=[0.76, 0.13, 0.11]))
-    if style != "usual":
-        return _folding_chair(rng) if style == "folding" else _upholstered_chair(rng)
+def chair(rng: np.random.Generator, side_rails: bool = False) -> Pieces:
+    """Four-legged (with rails across, too, where `side_rails` says so), sled, cantilever, pedestal and swivel chairs, armchairs."""
     width, depth = rng.uniform(0.38, 0.62), rng.uniform(0.38, 0.6)
     height, thick = rng.uniform(0.36, 0.52), rng.uniform(0.02, 0.13)
     seat_shape = rng.choice(["box", "round", "cushion"], p=[0.5, 0.2, 0.3])
@@ -30,10 +28,18 @@ def chair(rng: np.random.Generator) -> Pieces:
     back_height = rng.uniform(0.3, 0.75)
     pieces += _chair_back(rng, width, depth, height + thick / 2, back_height)
     style = rng.choice(["legs", "sled", "cantilever", "pedestal", "swivel", "block"], p=[0.42, 0.12, 0.1, 0.1, 0.16, 0.1])
-    pieces += _chair_base(rng, style, width, depth, height - thick / 2)
+    pieces += _chair_base(rng, style, width, depth, height - thick / 2, side_rails)
     if rng.random() < 0.45:
         pieces += _chair_arms(rng, width, depth, height)
     return pieces
+
+
+def chair_of_any_style(rng: np.random.Generator) -> Pieces:
+    """`chair`, folding and upholstered chairs."""
+    style = str(rng.choice(["usual", "folding", "upholstered"], p=[0.76, 0.13, 0.11]))
+    if style == "usual":
+        return chair(rng, side_rails=True)
+    return _folding_chair(rng) if style == "folding" else _upholstered_chair(rng)
 
 
 def _folding_chair(rng: np.random.Generator) -> Pieces:
@@ -97,7 +103,48 @@ def _upholstered_chair(rng: np.random.Generator) -> Pieces:
     return pieces
 
 
-def _chair_base(rng: np.random.Generator, style: str, width: float, depth: float, height: float) -> Pieces:
+def _slab(shape: str, width: float, depth: float, thick: float, height: float) -> Solid:
+    if shape == "round":
+        return prism(ellipse(width / 2, depth / 2), thick, (0, height, 0))
+    if shape == "cushion":
+        return superellipsoid((width / 2, thick / 2, depth / 2), (0, height, 0), 0.5, 0.3)
+    return box((width, thick, depth), (0, height, 0))
+
+
+def _chair_back(rng: np.random.Generator, width: float, depth: float, base: float, tall: float) -> Pieces:
+    lean = rotation(0, -rng.uniform(0.0, 0.35))
+    at = (0.0, base, -depth / 2 + 0.02)
+    thick = rng.uniform(0.015, 0.1)
+    style = rng.choice(["panel", "slats", "ladder", "rounded", "oval", "curved"], p=[0.3, 0.16, 0.14, 0.18, 0.1, 0.12])
+    wide = width * rng.uniform(0.75, 1.0)
+    if style == "panel":
+        solids = [box((wide, tall, thick), (0, tall / 2, 0), rng.uniform(0.75, 1.05))]
+    elif style == "rounded":
+        solids = [superellipsoid((wide / 2, tall / 2, thick / 2 + 0.015), (0, tall / 2, 0), 0.45, 0.4)]
+    elif style == "oval":
+        panel = prism(ellipse(wide / 2, tall / 2 * 0.8), thick).moved(rotation(0, np.pi / 2), (0, tall * 0.6, 0))
+        solids = [panel, cylinder((0, 0, 0), (0, tall * 0.3, 0), 0.03)]
+    elif style == "curved":
+        bend = rng.uniform(0.06, 0.2)
+        columns = np.linspace(-1, 1, 9)
+        solids = [
+            box((wide / 8, tall, thick), (x * wide / 2, tall / 2, bend * x * x)).moved()
+            for x in (columns[:-1] + columns[1:]) / 2
+        ]
+    else:
+        radius = rng.uniform(0.01, 0.025)
+        solids = [cylinder((x * wide / 2, 0, 0), (x * wide / 2, tall, 0), radius) for x in (-1, 1)]
+        if style == "slats":
+            solids.append(box((wide, 0.06, radius * 2), (0, tall - 0.03, 0)))
+            count = rng.integers(2, 6)
+            solids += [cylinder((x, 0, 0), (x, tall - 0.05, 0), radius * 0.7) for x in np.linspace(-0.35, 0.35, count) * wide]
+        else:
+            heights = np.linspace(0.25, 1.0, rng.integers(2, 5)) * tall
+            solids += [box((wide, rng.uniform(0.04, 0.1), radius * 1.5), (0, y - 0.03, 0)) for y in heights]
+    return [("back", solid.moved(lean, at)) for solid in solids]
+
+
+def _chair_base(rng: np.random.Generator, style: str, width: float, depth: float, height: float, side_rails: bool) -> Pieces:
     radius = rng.uniform(0.01, 0.03)
     x, z = width / 2 - radius - 0.01, depth / 2 - radius - 0.01
     splay = rng.uniform(0, 0.06) if rng.random() < 0.5 else 0.0
@@ -114,7 +161,7 @@ def _chair_base(rng: np.random.Generator, style: str, width: float, depth: float
         if rng.random() < 0.4:
             y = height * rng.uniform(0.25, 0.6)
             solids += [cylinder((a, y, -z), (a, y, z), radius * 0.7) for a in (-x, x)]
-            if rng.random() < 0.5:
+            if side_rails and rng.random() < 0.5:
                 solids += [cylinder((-x, y + 0.03, b), (x, y + 0.03, b), radius * 0.7) for b in (-z, z)[: rng.integers(1, 3)]]
     elif style == "sled":
         for a in (-x, x):

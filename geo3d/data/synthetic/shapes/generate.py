@@ -24,7 +24,7 @@ MAKERS: dict[str, Callable[[np.random.Generator], Pieces]] = {
     "bottle": objects.bottle,
     "cap": objects.cap,
     "car": vehicles.car,
-    "chair": furniture.chair,
+    "chair": chairs.chair,
     "guitar": objects.guitar,
     "knife": objects.knife,
     "lamp": objects.lamp,
@@ -41,7 +41,7 @@ MAKERS: dict[str, Callable[[np.random.Generator], Pieces]] = {
 MAKERS_2 = MAKERS | {  # more styles of what version 1 is poor in
     "airplane": airplanes.airplane,
     "bathtub": bathroom.bathtub,
-    "chair": chairs.chair,
+    "chair": chairs.chair_of_any_style,
     "toilet": bathroom.toilet,
 }
 CATEGORIES = tuple(sorted(MAKERS))
