@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -75,6 +76,25 @@ class Task(lightning.LightningModule, ABC):
         schedule, epochs = self.schedule, self.trainer.max_epochs or 1
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: schedule.rate(epoch, epochs, self.lr) / self.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def total_steps(self) -> int:
+        """Steps of the optimiser in the whole training, for schedules by step.
+
+        Lightning's `estimated_stepping_batches` would start the data workers at once: of a resumed training with the data of the
+        first epoch, as its own is not known yet.
+
+        Raises:
+            ValueError: a training without an end.
+        """
+        trainer: Any = self.trainer
+        if trainer.max_epochs == -1 and trainer.max_steps == -1:
+            raise ValueError(f"{type(self).__name__}: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
+        if trainer.max_epochs == -1:
+            return int(trainer.max_steps)
+        batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(limit * batches)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(trainer.max_epochs, 1)
+        return steps if trainer.max_steps == -1 else min(steps, int(trainer.max_steps))
 
     def on_train_start(self) -> None:
         # A checkpoint brings the rate of the schedule that it was written under; max_epochs may have changed since.

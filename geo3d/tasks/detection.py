@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -112,10 +111,7 @@ class Detection(Task):
         parameters = [parameter for name, parameter in self.network.named_parameters() if name not in left_out]
         betas = (self.cycle.momentum[0], 0.99)
         optimizer = torch.optim.AdamW(parameters, self.lr, betas=betas, eps=1e-8, weight_decay=self.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise ValueError("Detection: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
-        self.steps = int(steps)
+        self.steps = self.total_steps()
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.cycle.rate(step, self.steps, self.lr) / self.lr
         )

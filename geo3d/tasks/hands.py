@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -80,9 +79,6 @@ class HandTask(Task):
                 (decayed if self.is_decayed(name, parameter) else others).append(parameter)
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, self.lr, weight_decay=self.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise ValueError(f"{type(self).__name__}: the schedule needs an end; set trainer.max_epochs or trainer.max_steps")
-        total, schedule = int(steps), self.steps
+        total, schedule = self.total_steps(), self.steps
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -81,3 +81,38 @@ def test_training_tool_keeps_the_best_in_the_direction_of_the_task(mode, tmp_pat
 def test_a_task_without_losses_or_metrics_is_not_a_task():
     with pytest.raises(TypeError, match="abstract"):
         Task(nn.Linear(1, 1))
+
+
+class Numbers(lightning.LightningDataModule):
+    """Five batches."""
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(10, 1), batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 3},
+        {"max_epochs": 3, "accumulate_grad_batches": 2},
+        {"max_epochs": 3, "limit_train_batches": 2},
+        {"max_epochs": 3, "limit_train_batches": 0.7},
+        {"max_epochs": 3, "limit_train_batches": 9},
+        {"max_epochs": 3, "max_steps": 4},
+        {"max_epochs": -1, "max_steps": 6},
+    ],
+)
+def test_steps_of_a_training_are_those_that_lightning_tells_too_late(options):
+    task, counted = Distance(), []
+    task.on_train_start = lambda: counted.append((task.total_steps(), task.trainer.estimated_stepping_batches))
+    run = trainer(limit_val_batches=0, **options)
+    run.fit(task, Numbers())
+    [(ours, lightnings)] = counted
+    assert ours == lightnings == run.global_step
+
+
+def test_a_schedule_by_step_needs_an_end():
+    task = Distance()
+    task.trainer = trainer(max_epochs=-1)
+    with pytest.raises(ValueError, match="Distance: the schedule needs an end; set trainer.max_epochs or trainer.max_steps"):
+        task.total_steps()

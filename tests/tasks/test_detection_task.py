@@ -189,7 +189,7 @@ def test_steps_have_the_rate_and_momentum_of_the_schedule(root):
 
 def test_decay_is_decoupled_and_of_all_parameters():
     task = Detection(center(), lr=1e-2, weight_decay=0.05)
-    task.trainer = type("Steps", (), {"estimated_stepping_batches": 7})()
+    task.trainer = type("Steps", (), {"max_epochs": -1, "max_steps": 7})()
     optimizer = task.configure_optimizers()["optimizer"]
     [group] = optimizer.param_groups
     assert len(group["params"]) == len(list(task.network.parameters())) and group["weight_decay"] == 0.05

@@ -57,7 +57,7 @@ def test_biases_and_norms_are_not_decayed(by_name):
     task = HandMesh(network(), decay_by_name=by_name)
 
     class Trainer:
-        estimated_stepping_batches = 10
+        max_epochs, max_steps = -1, 10
 
     task._trainer = Trainer()  # type: ignore[assignment]
     decayed, others = task.configure_optimizers()["optimizer"].param_groups

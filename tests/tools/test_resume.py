@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_trainings import EVERY
 
-RESUMED = ("classification", "parts")
+RESUMED = ("classification", "parts", "detection", "hands")
 
 # Trains; with a last argument "EPOCH,BATCH" it kills itself there.
 SCRIPT = """
