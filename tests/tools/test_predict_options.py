@@ -110,6 +110,7 @@ def test_options_between_files(cloud):
         ([DETECTOR, "there.xyz"], "there_boxes.txt exists"),
         ([DETECTOR, "a.xyz", "--min-score", "2"], "--min-score must be 0 to 1, got 2"),
         ([DETECTOR, "a.xyz", "--min-score", "nan"], "--min-score must be 0 to 1, got nan"),
+        (["rejshand-hands", "a.xyz", "--min-score", "2"], "--min-score must be 0 to 1, got 2"),
         ([PARTS, "a.xyz", "--out", "there.xyz"], "--out there.xyz: expected a folder, it is a file"),
     ],
 )

@@ -43,6 +43,8 @@ def _outputs(arguments: argparse.Namespace) -> list[Path]:
         raise ValueError("--box and --whole exclude each other")
     if arguments.camera is not None and arguments.focal_length is not None:
         raise ValueError("--camera and --focal-length exclude each other")
+    if not 0 <= arguments.min_score <= 1:
+        raise ValueError(f"--min-score must be 0 to 1, got {arguments.min_score:g}")
     _boxes(arguments)
     _camera(arguments, 1, 1)
     pictures = [path for path in picture_files(arguments, _stem) if path is not None]
