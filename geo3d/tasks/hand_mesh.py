@@ -27,14 +27,11 @@ from geo3d.tasks.processes import in_order
 from geo3d.tasks.schedules import HandSteps
 
 
-class HandOutputWithHeatmaps(NamedTuple):
-    """`HandOutput` and the heatmaps [B, J, H, W] of its keypoints, before the softmax."""
+class HandsAndHeatmaps(NamedTuple):
+    """What the network finds, and the heatmaps [B, J, H, W] of its keypoints before the softmax where it has some."""
 
-    keypoints: Tensor
-    joints: Tensor
-    vertices: Tensor
-    scores: Tensor
-    heatmaps: Tensor
+    hands: HandOutput
+    heatmaps: Tensor | None
 
 
 class HandMesh(HandTask):
@@ -95,20 +92,19 @@ class HandMesh(HandTask):
     def is_decayed(self, name: str, parameter: nn.Parameter) -> bool:
         return not ("bn" in name or "bias" in name) if self.decay_by_name else super().is_decayed(name, parameter)
 
-    def outputs(self, batch: HandBatch) -> HandOutput | HandOutputWithHeatmaps:
+    def outputs(self, batch: HandBatch) -> HandsAndHeatmaps:
         network = cast(ReJSHand, self.network)
         if not isinstance(network.keypoints, HeatmapKeypoints):
-            return network(batch.image)
+            return HandsAndHeatmaps(network(batch.image), None)
         maps = network.backbone.maps(network.prepared(batch.image))
         heatmaps = network.keypoints.logits(*maps)
-        found = network.from_heatmaps(maps[-1], heatmaps)
-        return HandOutputWithHeatmaps(found.keypoints, found.joints, found.vertices, found.scores, heatmaps)
+        return HandsAndHeatmaps(network.from_heatmaps(maps[-1], heatmaps), heatmaps)
 
-    def losses(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
+    def losses(self, outputs: HandsAndHeatmaps, batch: HandBatch) -> dict[str, Tensor]:
         targets = HandTargets(batch.keypoints, batch.keypoint_valid, batch.joints, batch.vertices, batch.mesh_valid)
-        losses = hand_losses(HandOutput(*outputs[:4]), targets, *self.weights, self.over_valid)
+        losses = hand_losses(outputs.hands, targets, *self.weights, self.over_valid)
         terms = {"loss": losses.total, "keypoints": losses.keypoints, "joints": losses.joints, "vertices": losses.vertices}
-        if isinstance(outputs, HandOutputWithHeatmaps):
+        if outputs.heatmaps is not None:
             terms["heatmaps"] = self.heatmap_weight * heatmap_loss(outputs.heatmaps, batch.keypoints, batch.keypoint_valid)
             terms["loss"] = terms["loss"] + terms["heatmaps"]
         return terms
@@ -116,18 +112,21 @@ class HandMesh(HandTask):
     def batch_size(self, batch: HandBatch) -> int:
         return len(batch.image)
 
-    def update_metrics(self, outputs: HandOutput | HandOutputWithHeatmaps, batch: HandBatch) -> None:
-        known = batch.mesh_valid > 0  # perhaps none: each of several processes must have taken part in every figure
-        self.errors.update(outputs.joints[known], batch.joints[known], outputs.vertices[known], batch.vertices[known])
+    def update_metrics(self, outputs: HandsAndHeatmaps, batch: HandBatch) -> None:
+        hands, known = (
+            outputs.hands,
+            batch.mesh_valid > 0,
+        )  # perhaps none: each of several processes must have taken part in every figure
+        self.errors.update(hands.joints[known], batch.joints[known], hands.vertices[known], batch.vertices[known])
         joints_alone = (batch.joint_valid > 0) & ~known & (batch.keypoint_valid[:, [WRIST, ROOT]] > 0).any(1)
-        self.errors.update_joints(outputs.joints[joints_alone], batch.joints[joints_alone])
+        self.errors.update_joints(hands.joints[joints_alone], batch.joints[joints_alone])
         known = known | joints_alone
-        found = solve_translation(outputs.joints, outputs.keypoints * self.image_size, batch.camera_matrix)
-        self.root_errors.update((found + outputs.joints[:, ROOT])[known], batch.root[known])
-        self.errors.update_keypoints(outputs.keypoints, batch.keypoints, batch.keypoint_valid)
+        found = solve_translation(hands.joints, hands.keypoints * self.image_size, batch.camera_matrix)
+        self.root_errors.update((found + hands.joints[:, ROOT])[known], batch.root[known])
+        self.errors.update_keypoints(hands.keypoints, batch.keypoints, batch.keypoint_valid)
         if self.predictions_file is not None and self.trainer.testing:
-            root = outputs.joints[:, ROOT, None]
-            for kept, points in zip(self._predictions, (outputs.joints, outputs.vertices), strict=True):
+            root = hands.joints[:, ROOT, None]
+            for kept, points in zip(self._predictions, (hands.joints, hands.vertices), strict=True):
                 kept.extend(((points - root) @ batch.rotation).cpu().tolist())  # back to the axes of the image's camera
 
     def compute_metrics(self, stage: Stage) -> dict[str, Any]:
