@@ -11,6 +11,7 @@ from torch import nn
 import geo3d.configs
 from geo3d.models.lrgt import LRGT, LongRangeGroupingAttention, density_peaks, dice_loss, load_deit
 from geo3d.models.lrgt import clusters as module
+from geo3d.models.lrgt.attention import attend
 from geo3d.models.lrgt.merger import MergerBlock
 from geo3d.zoo import network_tensors
 from geo3d.zoo.configurations import info_of_config
@@ -128,6 +129,23 @@ CLOUDS = {
     "as_many_as_clusters": torch.rand(1, 7, 4),
     "fewer_than_neighbors": torch.rand(1, 8, 4),
 }
+
+
+@pytest.mark.parametrize("with_bias", [False, True], ids=["plain", "bias"])
+def test_attention_that_trains_in_bfloat16(with_bias):
+    """On a CPU it takes explicit products: values and gradients are those of the definition in float64, to bfloat16's 3 digits."""
+    parts = [torch.randn(2, 3, n, 8, dtype=torch.bfloat16, requires_grad=True) for n in (5, 7, 7)]
+    bias = torch.randn(2, 1, 1, 7, dtype=torch.bfloat16) if with_bias else None
+    exact = [part.detach().double().requires_grad_() for part in parts]
+    seed = torch.randn(2, 3, 5, 8, dtype=torch.bfloat16)
+    mixed = attend(*parts, bias)
+    wanted = nn.functional.scaled_dot_product_attention(*exact, None if bias is None else bias.double())
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.double(), wanted, rtol=0.02, atol=0.02)
+    (mixed * seed).sum().backward()
+    (wanted * seed.double()).sum().backward()
+    for part, reference in zip(parts, exact, strict=True):
+        torch.testing.assert_close(part.grad.double(), reference.grad, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geo3d.models.lrgt.attention import Attention, Block
+from geo3d.models.lrgt.attention import Attention, Block, attend
 
 
 class LongRangeGroupingAttention(Attention):
@@ -39,7 +38,7 @@ class LongRangeGroupingAttention(Attention):
             self._to_groups(y, views, side) for y in (self.query(x), self.key(x), value)
         )
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(grouped_query, grouped_key, grouped_value, dropout_p=dropout)
+        mixed = attend(grouped_query, grouped_key, grouped_value, dropout=dropout)
         planes = value.unflatten(1, (side, side)).permute(0, 3, 1, 2)  # channels stay last in memory
         signature = self.signature(planes).permute(0, 2, 3, 1).flatten(1, 2)
         return self.project(self._from_groups(mixed, views, side) + signature)
