@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "geo3d benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["ops", "model"], help="what to time")
-    parser.add_argument("name", nargs="?", help="of the model: dsvt, lrgt or rejshand")
+    parser.add_argument("name", nargs="?", help="of the model: arteq, dsvt, lrgt or rejshand")
     parser.add_argument("--config", help="configuration of the model (default: those that geo3d ships)")
     parser.add_argument("--compile", action="store_true", help="compile the dense part of the model")
     parser.add_argument("--precision", default="32", choices=["32", "bf16", "16"], help="of the model (default: 32)")

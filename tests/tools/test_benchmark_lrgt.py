@@ -71,7 +71,7 @@ def test_what_is_refused(path, tmp_path):
     assert models.configurations(arguments()) == [path]
     with pytest.raises(ValueError, match="lrgt has none"):
         models.configurations(arguments(compile=True))
-    with pytest.raises(ValueError, match="expected one of dsvt, lrgt, rejshand, got pointnet"):
+    with pytest.raises(ValueError, match="expected one of arteq, dsvt, lrgt, rejshand, got pointnet"):
         models.configurations(arguments(name="pointnet"))
     (tmp_path / "other.yaml").write_text("model: 3\n")
     with pytest.raises(ValueError, match="other.yaml: expected the configuration of a network, got TypeError"):

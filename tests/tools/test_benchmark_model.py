@@ -149,8 +149,8 @@ def test_measures_a_configuration(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["model"], "expected one of dsvt, lrgt, rejshand, got none"),
-        (["model", "nonsense"], "expected one of dsvt, lrgt, rejshand, got nonsense"),
+        (["model"], "expected one of arteq, dsvt, lrgt, rejshand, got none"),
+        (["model", "nonsense"], "expected one of arteq, dsvt, lrgt, rejshand, got nonsense"),
         (["model", "dsvt", "--config", "nonsense"], "no configuration nonsense"),
         (["model", "dsvt", "--select", "nonsense"], "no such configuration; there are waymo_pillar"),
         (["model", "dsvt", "--plot", "x.png"], "--plot goes with ops"),
