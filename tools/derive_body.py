@@ -115,7 +115,7 @@ def _adults() -> Adults:
     place[skin] = np.arange(len(skin))
     skin_faces = place[faces[(place[faces] >= 0).all(1)]]
     vertices, heads = _rest_shapes(model)
-    bone_weights = model.dense_vertex_bone_weights.numpy()[skin]
+    bone_weights = _dense(model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy(), len(names))[skin]
     parents = [int(parent) for parent in model.bone_parents]
     return Adults(
         vertices[:, skin],
@@ -157,6 +157,13 @@ def _rest_shapes(model: Any) -> tuple[np.ndarray, np.ndarray]:
         shapes.append(vertices[usual])
         heads.append(bones[usual])
     return np.concatenate(shapes)[:SAMPLES], np.concatenate(heads)[:SAMPLES]
+
+
+def _dense(weights: np.ndarray, bones: np.ndarray, count: int) -> np.ndarray:
+    """Weights [A, W] of bones [A, W], padded with zeros -> [A, count]."""
+    out = np.zeros((len(weights), count))
+    np.add.at(out, (np.arange(len(weights))[:, None], bones), weights)
+    return out
 
 
 def _joint_weights(weights: np.ndarray, names: list[str], parents: list[int]) -> np.ndarray:
