@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ Scan = str | Path | np.ndarray | Geometry
 MIN_POINTS = 100
 MAX_POINTS = 20_000  # that distances are measured at; more are thinned first
 NO_BODY = 0.06  # metres of mean distance to the mesh from which a scan is said to be no body
+UNSEEN, MUCH_UNSEEN = 0.05, 0.13  # metres from a vertex to the scan, and the share of vertices from which that is said
 REFINED_AT = 3000  # points that the refinement looks at
 ALIGNING_STEPS = 10
 
@@ -128,7 +129,6 @@ class BodyFitter(Predictor[Scan, BodyFit]):
         guess = guess_units(points) if units is None else UnitGuess(UNITS[units], units)
         rng = np.random.default_rng(0)
         kept, notes = _body_points(points * guess.scale, rng)
-        notes = [*_unit_note(guess, units is None), *notes]
         metric = points[kept] * guess.scale
         center = metric.mean(0)
         chosen = rng.choice(len(metric), self.num_points, replace=len(metric) < self.num_points)
@@ -139,7 +139,8 @@ class BodyFitter(Predictor[Scan, BodyFit]):
             few = torch.from_numpy(dense[:REFINED_AT].astype(np.float32))
             parameters = refine(self.body, parameters, few, refine_steps, progress=progress)
         moved = vertex_offsets(parameters.vertices(self.body), self.surface.faces, dense) if displacements else None
-        return self._result(points, kept, metric - center, center, guess, parameters, moved, cloud, labels, notes)
+        fit = self._result(points, kept, metric - center, center, guess, parameters, moved, cloud, labels)
+        return replace(fit, notes=(_assumed(guess, units is None, fit.up), *notes, *_doubts(fit)))
 
     def _estimate(self, cloud: Tensor) -> tuple[BodyParameters, Tensor]:
         """Parameters in the frame of the cloud [S, 3], and the part of each of its points [S]."""
@@ -184,7 +185,6 @@ class BodyFitter(Predictor[Scan, BodyFit]):
         moved: Tensor | None,
         cloud: Tensor,
         labels: Tensor,
-        notes: list[str],
     ) -> BodyFit:
         vertices = parameters.vertices(self.body).detach()
         vertices = vertices if moved is None else vertices + moved
@@ -193,8 +193,6 @@ class BodyFitter(Predictor[Scan, BodyFit]):
         all_labels[kept] = labels[nearest.indices[:, 0]].numpy()
         measured = np.random.default_rng(0).permutation(len(metric))[:MAX_POINTS]
         distances = self.surface.distances(torch.from_numpy(metric[measured].astype(np.float32)), vertices).numpy()
-        if distances.mean() > NO_BODY:
-            notes = [*notes, f"the body lies {100 * distances.mean():.1f} cm from the scan on average: is it a person?"]
         arrays = [getattr(parameters, name)[0].numpy() for name in ("betas", "global_orient", "body_pose")]
         return BodyFit(
             betas=arrays[0],
@@ -211,7 +209,7 @@ class BodyFitter(Predictor[Scan, BodyFit]):
             displacements=None if moved is None else moved.numpy(),
             up=self._up(vertices),
             units=guess,
-            notes=tuple(notes),
+            notes=(),
         )
 
 
@@ -244,9 +242,21 @@ def _body_points(metric: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     return body, notes
 
 
-def _unit_note(guess: UnitGuess, guessed: bool) -> list[str]:
+def _assumed(guess: UnitGuess, guessed: bool, up: str) -> str:
+    """What the scan was taken for."""
+    head = f"the head is towards {up}"
     if not guessed:
-        return []
-    if guess.name is None:
-        return [f"no unit makes a person of this size; scaled by {guess.scale:.4g} to be 1.7 m long (--units names one)"]
-    return [] if guess.name == "m" else [f"taken for {guess.name} by its size (--units names another)"]
+        return head
+    if guess.name is not None:
+        return f"taken for {guess.name} by its size (--units names another); {head}"
+    why = "it was scaled to a unit box or ball" if guess.is_normalized else "no unit makes a person of this size"
+    return f"{why}; scaled by {guess.scale:.4g} to be 1.7 m long (--units names one); {head}"
+
+
+def _doubts(fit: BodyFit) -> list[str]:
+    if fit.mean_distance > NO_BODY:
+        return [f"the body lies {100 * fit.mean_distance:.1f} cm from the scan on average: is it a person?"]
+    unseen = float((fit.vertex_errors > UNSEEN).mean())
+    if unseen > MUCH_UNSEEN:
+        return [f"{100 * unseen:.0f} % of the body is far from any point, as where one side was scanned: there it is guessed"]
+    return []
