@@ -15,15 +15,18 @@ from pathlib import Path
 
 import hand_photographs
 import numpy as np
+import torch
 from PIL import Image
 from stand_ins import body
 
 import geo3d
+from geo3d.body import load_body_model
 from geo3d.data.files.geometry import read_geometry
 from geo3d.data.hands.frames import find_hand_frames
 from geo3d.data.images.r2n2 import find_r2n2_models
 from geo3d.data.lidar.kitti import read_kitti_frame
 from geo3d.data.shapes.part_labels import PARTS, part_range
+from geo3d.data.synthetic.bodies.poses import sample_pose
 from geo3d.data.synthetic.shapes.generate import make_shape, sample_shape
 from geo3d.data.synthetic.streets.camera import street_camera
 from geo3d.data.synthetic.streets.generate import make_street
@@ -133,6 +136,18 @@ def body_errors(path: Path) -> None:
     scene.save(path, size=(1000, 500), view=View(10, 10, fov_deg=20))
 
 
+def body_poses(path: Path) -> None:
+    """The packaged body in poses drawn at random, two of its shapes taking turns with the average one."""
+    model, generator = load_body_model().requires_grad_(False), np.random.default_rng(5)
+    scenes = []
+    for number in range(20):
+        pose = torch.from_numpy(sample_pose(generator)).float()
+        betas = torch.from_numpy(generator.normal(0, 1, (1, 10)) * (number % 3 > 0)).float()
+        posed = model(betas=betas, global_orient=pose[:1], body_pose=pose[1:].reshape(1, -1)).vertices[0].numpy()
+        scenes.append(builders.body_scene(vertices=posed, faces=model.faces.astype(np.int64)))
+    builders.scene_sheet(scenes, path, columns=7, tile=200, view=View(25, 10, fov_deg=25))
+
+
 def reconstruction(path: Path) -> None:
     from scipy.ndimage import gaussian_filter
 
@@ -183,6 +198,7 @@ ENTRIES = (
     Entry("parts", "Generated shapes coloured by part.", parts, "parts_scene, scene_sheet"),
     Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
     Entry("body_errors", "The scan beside the mesh, whose colours are the distance to it.", body_errors, "body_scene(errors=..., beside=True)"),
+    Entry("body_poses", "The packaged body in 20 poses drawn at random, some of other shapes.", body_poses, "sample_pose, body_scene, scene_sheet"),
     Entry("reconstruction", "Views, voxels (here: the true ones with noise), true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
     Entry("hand", "A hand as the packaged network finds it (OneHand10K), in the image and from three sides.", hands, "hand_sheet"),
     Entry("two_hands", "The same with both hands of a frame of the packaged clip.", two_hands, "hand_sheet"),
