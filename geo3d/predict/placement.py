@@ -16,8 +16,9 @@ from geo3d.geometry.cameras import Camera, invert_rigid
 from geo3d.geometry.ground import Ground, find_ground, level_pose
 
 # Within these a sweep stays as it is: trainings have seen as much, and finding the ground errs by as much. The streets of the generator
-# differ by 0.1 m and 1.2 degrees along the street; KITTI's sensor leans forward by up to 1 degree. Across, streets and what is beside
-# them lean by up to 3 degrees under a level car (KITTI's frames 000003 and 000008), and objects are nearer.
+# differ by 0.1 m and 1.2 degrees along the street; KITTI's sensor leans forward by up to 1 degree, so that the band for the pitch is both
+# about level and about the lean of the training's sensor. Across, streets and what is beside them lean by up to 3 degrees under a level
+# car (KITTI's frames 000003 and 000008), and objects are nearer.
 HEIGHT_BAND = 0.15  # metres
 PITCH_BAND, ROLL_BAND = 1.25, 3.0  # degrees
 LOOKS_FORWARD = np.cos(np.radians(45.0))
@@ -78,40 +79,65 @@ class Placement:
 
 
 def place(sample: LidarSample, trained: Sensor, mounting: Mounting | None = None, *, all_around: bool = False) -> Placement:
-    """Where a sweep stands: as its data set or the user says, and within the bands above as its ground says.
+    """Where a sweep stands: as its data set or the user says, and beyond the bands above as its ground says.
 
     Args:
         sample: the sweep.
         trained: the frame of the network's training.
         mounting: what the user knows.
-        all_around: objects are looked for on all sides, so that the narrow band holds for both angles.
+        all_around: objects are looked for on all sides, so that level is level, and the narrow band holds for both angles.
     """
+    return placements(sample, trained, mounting, all_around=all_around)[0]
+
+
+def placements(
+    sample: LidarSample, trained: Sensor, mounting: Mounting | None = None, *, all_around: bool = False
+) -> list[Placement]:
+    """As `place`, or where that is doubtful as the sweep stands and, second, levelled: the ground leans as streets do under a level
+    sensor, and as none does under one that leans as the training's (0.55 to 1.25 degrees up for KITTI's); or the other way round."""
     known, mounting = sample.sensor or trained, mounting or Mounting()
     forward = known.forward if mounting.forward is None else mounting.forward
-    turn = turned(-forward_angle(forward))
+    turn, back = turned(-forward_angle(forward)), turned(forward_angle(trained.forward))
     height = known.height if mounting.height is None else mounting.height
-    ground, pitch, roll, note = None, 0.0, 0.0, ""
-    if mounting.level:
-        xyz = sample.points[:, :3].numpy() @ turn[:3, :3].T
-        ground = find_ground(xyz)
-        if ground is None:
-            note = f"no ground found within 20 m of the origin; taken as {height:.2f} m below it"
-    level = np.eye(4)
-    if ground is not None:
-        lean = ground.normal.copy()
-        pitch, roll = (float(np.degrees(np.arctan2(lean[axis], lean[2]))) for axis in (0, 1))
-        keep_pitch, keep_roll = abs(pitch) <= PITCH_BAND, abs(roll) <= (PITCH_BAND if all_around else ROLL_BAND)
-        lean[:2] *= [not keep_pitch, not keep_roll]
-        pitch, roll = 0.0 if keep_pitch else pitch, 0.0 if keep_roll else roll
-        level = level_pose(lean / np.linalg.norm(lean))
-        moved = mounting.height is None and abs(ground.height - height) > HEIGHT_BAND
-        height = ground.height if moved else height
-        if moved or pitch or roll:
-            steps = [f"moved {height - trained.height:+.2f} m", *_leaning(pitch, roll)]
+    ground = find_ground(sample.points[:, :3].numpy() @ turn[:3, :3].T) if mounting.level else None
+    if ground is None:
+        note = f"no ground found within 20 m of the origin; taken as {height:.2f} m below it" if mounting.level else ""
+        level = np.eye(4)
+        level[2, 3] = height - trained.height
+        return [Placement(back @ level @ turn, None, forward, float(level[2, 3]), 0.0, 0.0, note)]
+    is_found = mounting.height is None and abs(ground.height - height) > HEIGHT_BAND
+    up = (ground.height if is_found else height) - trained.height
+    lean = 0.0 if all_around else trained.lean
+    roll_band = PITCH_BAND if all_around else ROLL_BAND
+    found = []
+    for keep in _kept(ground.normal, lean):
+        level, pitch, roll = _levelled(ground.normal, None if keep else lean, roll_band, up)
+        note = ""
+        if is_found or pitch or roll:
+            steps = [f"moved {up:+.2f} m", *_leaning(pitch, roll)]
             note = f"ground found {ground.height:.2f} m below the origin: {', '.join(steps)} to stand as in training"
-    level[2, 3] = height - trained.height
-    pose = turned(forward_angle(trained.forward)) @ level @ turn
-    return Placement(pose, ground, forward, float(level[2, 3]), pitch, roll, note)
+        found.append(Placement(back @ level @ turn, ground, forward, up, pitch, roll, note))
+    return found
+
+
+def _kept(normal: np.ndarray, lean: float) -> list[bool]:
+    """Whether the pitch stays as it is: yes, no, or both."""
+    pitch = np.degrees(np.arctan2(normal[0], normal[2]))
+    near = [abs(pitch - usual) <= PITCH_BAND for usual in (0.0, lean)]
+    return [all(near)] if all(near) == any(near) else [True, False]
+
+
+def _levelled(normal: np.ndarray, lean: float | None, roll_band: float, up: float) -> tuple[np.ndarray, float, float]:
+    """[4, 4] the pose that brings the ground to a lean (degrees; None: leaves its pitch) and up, and pitch and roll that it changes."""
+    pitch, roll = (float(np.degrees(np.arctan2(normal[axis], normal[2]))) for axis in (0, 1))
+    keeps_roll = abs(roll) <= roll_band
+    normal = normal * [lean is not None, not keeps_roll, 1]
+    level = level_pose(normal / np.linalg.norm(normal))
+    level[2, 3] = up
+    if lean is not None:
+        angle = np.radians(lean)
+        level = invert_rigid(level_pose(np.array([np.sin(angle), 0, np.cos(angle)]))) @ level
+    return level, 0.0 if lean is None else pitch - lean, 0.0 if keeps_roll else roll
 
 
 def move_points(points: Tensor, pose: np.ndarray) -> Tensor:

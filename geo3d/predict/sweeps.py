@@ -20,7 +20,7 @@ from geo3d.models.detection.pairing import check_classes
 from geo3d.models.dsvt import DSVTDetector
 from geo3d.predict.all_around import detect_around, faces_one_side
 from geo3d.predict.base import Predictor
-from geo3d.predict.placement import Mounting, Placement, looks_forward, move_boxes_back, move_points, place
+from geo3d.predict.placement import Mounting, Placement, looks_forward, move_boxes_back, move_points, placements
 from geo3d.zoo.weights import WeightsInfo
 
 INTENSITY_SHARE = 0.995  # of values that lie within the scale; single echoes exceed it
@@ -111,9 +111,9 @@ class Detector(Predictor[Sweep, DetectionResult]):
         """Objects of a sweep, the best of each class first; none where no point is in the network's range.
 
         The sweep is brought to the heading, height and level of the training (`geo3d.predict.place`: by what its data set or
-        `mounting` says and by the ground near the sensor), and boxes back. z must point up within 25 degrees. Of a sweep of another
-        sensor the intensities are brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are
-        dropped.
+        `mounting` says and by the ground near the sensor), and boxes back; where a lean may be the street's or the sensor's, both are
+        tried and the one with more and surer objects holds. z must point up within 25 degrees. Of a sweep of another sensor the
+        intensities are brought to the network's scale, and measurements that it does not have are zero. Rows with NaN are dropped.
 
         Args:
             source: a file (see `geo3d.data.lidar.sweeps.read_sweep`; of KITTI's folders calibration and image too, never labels), a sample, or an
@@ -128,9 +128,11 @@ class Detector(Predictor[Sweep, DetectionResult]):
         sample = self.read(source)
         point_range = self.network.point_range
         around = all_around and faces_one_side(point_range)
-        placement = place(sample, self.trained, mounting, all_around=around)
-        points = self.network_points(sample, placement, cut_view=not all_around)
-        found = detect_around(points, point_range, self.step) if around else self.step(points)
+        results = []
+        for placement in placements(sample, self.trained, mounting, all_around=around):
+            points = self.network_points(sample, placement, cut_view=not all_around)
+            results.append((detect_around(points, point_range, self.step) if around else self.step(points), placement))
+        found, placement = max(results, key=lambda result: float(result[0].scores.sum()))  # the first of equal ones
         pose = placement.network_from_points
         found = replace(found.to("cpu"), boxes=move_boxes_back(found.boxes.cpu(), pose))
         return DetectionResult(found, self.labels.class_names, sample, placement)

@@ -19,7 +19,7 @@ from geo3d.models.detection import Detections
 from geo3d.ops import box_iou_3d
 from geo3d.predict import Mounting, place
 from geo3d.predict.all_around import detect_around, faces_one_side
-from geo3d.predict.placement import looks_forward, move_boxes_back, move_points
+from geo3d.predict.placement import looks_forward, move_boxes_back, move_points, placements
 
 KITTI = SENSORS["kitti"]
 
@@ -45,10 +45,32 @@ def test_moved_and_leaning_sweeps(angles, up):
     placement = place(sample(turned(sweep, *angles, up=up)), KITTI, Mounting(forward))
     back = move_points(torch.from_numpy(turned(sweep, *angles, up=up)), placement.network_from_points).numpy()
     near = np.hypot(sweep[:, 0], sweep[:, 1]) < 15
-    apart = (back - sweep)[near]
+    expected = turned(sweep, 0, KITTI.lean, 0) if placement.pitch else sweep
+    apart = (back - expected)[near]
     apart[:, :2] -= np.median(apart[:, :2], axis=0)  # nothing tells a lean above the ground from a place beside
     assert np.abs(apart).max() < 0.12
     assert f"moved {-up:+.1f}"[:-1] in placement.note and ("levelled" in placement.note) == any(angles[:2])
+    assert bool(placement.pitch) == bool(angles[1])
+
+
+def pitches(degrees: float, **options) -> list[float]:
+    return [each.pitch for each in placements(sample(turned(street_sweep(), 0, degrees, 0)), KITTI, **options)]
+
+
+def test_a_pitched_sweep_comes_to_the_lean_of_the_trainings_sensor():
+    """KITTI's leans forward: what is pitched is not level afterwards, but as KITTI's. On all sides level is level."""
+    assert KITTI.lean == -0.7
+    for degrees in (0.45, 0, -0.9, -1.15):
+        assert pitches(degrees) == [0]
+    for degrees in (1.4, 2.5, -2.1, -3):
+        assert pitches(degrees) == [pytest.approx(degrees + 0.7, abs=0.05)]
+        assert pitches(degrees, all_around=True) == [pytest.approx(degrees, abs=0.05)]
+
+
+@pytest.mark.parametrize("degrees", [0.7, 1.1, -1.4, -1.8])
+def test_a_lean_of_the_street_or_of_the_sensor(degrees):
+    """Streets lean by as much under a level sensor, or one that leans as KITTI's does, but not under both."""
+    assert pitches(degrees) == [0, pytest.approx(degrees + 0.7, abs=0.05)]
 
 
 def test_what_the_user_says_holds():

@@ -88,6 +88,28 @@ def test_real_cars_are_found_from_other_mountings(name, detector, samples):
     assert len(near) == 5 and (expected > 0.5).all() and (got > 0.5).all()
 
 
+@pytest.mark.parametrize("pitch", [2, -2])
+def test_the_same_cars_in_pitched_frames(pitch, detector, samples):
+    """Whatever is taken for a car in KITTI's frames as they are is one in the same place when the sensor is pitched, true or not."""
+    folder = samples / "kitti" / "training"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    files = [*sorted((folder / "velodyne").glob("*.bin")), folder / "velodyne_reduced" / "000008.bin"]
+    pose = np.eye(4)
+    pose[:3, :3] = turned(np.eye(4, dtype=np.float32)[:3], 0, pitch, 0)[:, :3].T
+    count = 0
+    for file in files:
+        points = np.fromfile(file, "<f4").reshape(-1, 4)
+        before, after = detector(points), detector(turned(points, 0, pitch, 0))
+        assert before.placement.note == "" and "levelled by pitch" in after.placement.note
+        cars, found = (each.detections.boxes[each.detections.labels == 0].double() for each in (before, after))
+        assert len(found) == len(cars)
+        if len(cars):
+            assert (box_iou_3d(cars, move_boxes_back(found, pose)).max(1).values > 0.5).all()
+        count += len(cars)
+    assert count >= 12
+
+
 def test_argoverse2_as_it_is(detector, samples):
     """Its origin is on the ground: cars ahead, and on all sides with four passes, none where there is none."""
     folder = samples / "argoverse2" / "sensor" / "val"

@@ -17,14 +17,16 @@ class Sensor:
     Attributes:
         forward: the axis that points where the car drives; z points up.
         height: metres of the origin above the ground.
+        lean: degrees by which the ground rises ahead in this frame below 0: the sensor leans forward.
     """
 
     forward: Axis
     height: float
+    lean: float = 0.0
 
 
 SENSORS: dict[str, Sensor] = {
-    "kitti": Sensor("x", 1.73),
+    "kitti": Sensor("x", 1.73, -0.7),  # by 0.2 to 1 degree in its frames, as the ground shows
     "nuscenes": Sensor("y", 1.84),
     "lyft": Sensor("-x", 1.83),  # as the calibration of host-a017 has it
     "waymo": Sensor("x", 0.0),  # the frame of the car, on the ground
