@@ -10,14 +10,15 @@ from torchmetrics import Metric
 
 
 def mean_distance_cm(pred: Tensor, target: Tensor) -> Tensor:
-    """Mean distance in centimetres of corresponding points [B, V, 3] in metres: [B]. V2V of vertices, MPJPE of joints.
+    """Mean distance in centimetres of corresponding points [B, V, 3] in metres: [B], float32 or better. V2V of vertices, MPJPE of joints.
 
     Raises:
         ValueError: shapes that differ.
     """
     if pred.shape != target.shape or pred.shape[-1:] != (3,):
         raise ValueError(f"mean_distance_cm: expected two [B, V, 3], got {list(pred.shape)} and {list(target.shape)}")
-    return 100 * (pred - target).norm(dim=-1).mean(-1)
+    dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
+    return 100 * (pred.to(dtype) - target.to(dtype)).norm(dim=-1).mean(-1)
 
 
 def part_accuracy(scores: Tensor, labels: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def keypoint_auc_2d(pred: Tensor, target: Tensor, scale: float = 30.0) -> Tensor
     Returns:
         [B]: mean over the thresholds 0, 0.05, ..., 0.95 of the share of keypoints with a smaller error.
     """
-    errors = (pred - target).double().norm(dim=-1) / scale
+    errors = (pred.double() - target.double()).norm(dim=-1) / scale
     thresholds = 0.05 * torch.arange(20, dtype=torch.float64, device=errors.device)
     return (errors[..., None] < thresholds).double().mean((1, 2))
 
@@ -106,13 +106,13 @@ class HandErrors(Metric):
     def update_joints(self, joints: Tensor, target: Tensor) -> None:
         """Joints [B, J, 3] of hands whose vertices are unknown, metres; B may be 0."""
         self.joint_errors.append(distances(joints, target, align=True))
-        relative = [(x - x[:, self.root, None]) for x in (joints, target)]
+        relative = [x - x[:, self.root, None] for x in (joints.double(), target.double())]
         self.root_errors.append(distances(relative[0], relative[1]))
         self._update_count += 1
 
     def update_keypoints(self, keypoints: Tensor, target: Tensor, valid: Tensor) -> None:
         """Keypoints [B, J, 2] in units of the crop's side, of which `valid` [B, J] count."""
-        self.keypoint_errors.append((keypoints - target).double().norm(dim=-1)[valid > 0])
+        self.keypoint_errors.append((keypoints.double() - target.double()).norm(dim=-1)[valid > 0])
         self._update_count += 1
 
     def compute(self) -> dict[str, Tensor]:
@@ -153,7 +153,7 @@ class RootErrors(Metric):
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Roots [B, 3] metres, as found and as they are."""
-        self.parts.append((pred - target).double())
+        self.parts.append(pred.double() - target.double())
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name; none without samples."""
