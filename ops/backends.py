@@ -22,7 +22,7 @@ SCATTER = (
     "scatter_softmax",
     "scatter_logsumexp",
 )
-SORTING = ("voxelize", "voxelize_hard", "window_partition", "set_partition", "pooling_partition")
+SORTING = ("voxelize", "set_partition", "pooling_partition")
 PADDED = ("voxelize_padded", "set_partition_padded", "sparse_conv_plan_padded")  # one code for both devices
 OTHERS = (
     *(
@@ -35,14 +35,23 @@ OTHERS = (
         "three_interpolate",
         "interpolate",
         "voxel_features",
+        "voxelize_hard",
     ),
     *("box_iou_rotated", "box_iou_3d", "nms_rotated", "points_in_boxes", "count_points_in_boxes"),
 )
+TORCH = ("window_partition",)  # on CUDA, where a few of torch's operators do
 CONVOLUTION = ("sparse_conv3d", "submanifold_conv_plan", "sparse_conv_plan", "sparse_conv_transpose_plan")
 
 
 class Backend(NamedTuple):
-    """op; device, "cpu" or "cuda"; implementation, "numba", "triton", a library's name, or "none" where the op cannot run; reason, one line."""
+    """What runs an op on a device.
+
+    Attributes:
+        op: the name in `geo3d.ops`.
+        device: "cpu" or "cuda".
+        implementation: "numba", "triton", "torch", a library's name, or "none" where the op cannot run.
+        reason: one line.
+    """
 
     op: str
     device: str
@@ -61,7 +70,7 @@ def backends() -> tuple[Backend, ...]:
         >>> implementations["knn", "cpu"]
         'numba'
     """
-    return tuple(row for op in (*SCATTER, *SORTING, *PADDED, *CONVOLUTION, *OTHERS) for row in (_cpu(op), _cuda(op)))
+    return tuple(row for op in (*SCATTER, *SORTING, *PADDED, *TORCH, *CONVOLUTION, *OTHERS) for row in (_cpu(op), _cuda(op)))
 
 
 def _cpu(op: str) -> Backend:
@@ -76,8 +85,8 @@ def _cuda(op: str) -> Backend:
         return Backend(op, "cuda", "none", "torch finds no CUDA device")
     if importlib.util.find_spec("triton") is None:
         return Backend(op, "cuda", "none", "Triton is not installed; it comes with the CUDA builds of torch for Linux")
-    row = Backend(op, "cuda", "triton + torch.sort" if op in SORTING + PADDED else "triton", torch.cuda.get_device_name())
-    return _with_library(op, row)
+    implementation = "torch" if op in TORCH else "triton + torch.sort" if op in SORTING + PADDED else "triton"
+    return _with_library(op, Backend(op, "cuda", implementation, torch.cuda.get_device_name()))
 
 
 class _Library(NamedTuple):

@@ -1,4 +1,4 @@
-"""The distinct ones among integer keys: as many as there are, with one wait for the host, or a fixed number without."""
+"""The distinct ones among integer keys, a fixed number of them, by torch's sort: on CUDA nothing waits for the host."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import torch
 from torch import Tensor
 
 
-def distinct(keys: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct keys [M] int64 in ascending order, the place of each key among them [N] (-1 for a negative key), how many of each [M].
+def distinct_padded(keys: Tensor, limit: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The first K distinct keys, the place of each key among them, how many of each, and the number [] of distinct keys.
 
     Args:
         keys: [N] int64, below `limit`; negative ones are left out.
         limit: short keys are sorted in half the time.
-    """
-    ascending, order, place = sorted_keys(keys, limit)
-    number = int(place[-1]) if len(keys) else 0
-    return _of_each(keys, ascending, order, place, number, limit)
+        capacity: K.
 
-
-def distinct_padded(keys: Tensor, limit: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first `capacity` of `distinct`, filled up with keys of -1 and counts of 0, and the number [] of distinct keys.
-
-    Keys beyond the capacity have the place -1. Nothing waits for the host.
+    Returns:
+        [K] int64 in ascending order, then -1; [N] int64, -1 of keys that are left out or beyond the capacity; [K], then 0; [].
     """
     if len(keys) == 0:
         none = torch.full((capacity,), -1, dtype=torch.int64, device=keys.device)

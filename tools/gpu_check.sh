@@ -17,7 +17,7 @@ print(torch.cuda.get_device_name(), *torch.cuda.get_device_capability(), 'torch'
 status=0
 # equality first: results on the GPU against the CPU, then every launcher against the definition
 TRITON_INTERPRET=0 timeout 120 "$python" -m pytest tests/ops -m gpu -q 2>&1 | tee "$folder/gpu_tests.txt" | tail -25 || status=1
-TRITON_INTERPRET=0 timeout 150 "$python" -m pytest tests/ops -k "triton or kernel" --deselect tests/ops/test_kernels.py -q 2>&1 |
+TRITON_INTERPRET=0 timeout 150 "$python" -m pytest tests/ops -k "triton or kernel or hash_table or order_of_programs" --deselect tests/ops/test_kernels.py -q 2>&1 |
   tee "$folder/kernel_tests.txt" | tail -25 || status=1
 timeout 240 "$python" -m geo3d.tools.benchmark ops --device cuda --threads 1 --seconds 0.5 --rounds 15 \
   --json "$folder/ops.json" --markdown "$folder/ops.md" 2>&1 | tee "$folder/benchmark.txt" | tail -70 || status=1

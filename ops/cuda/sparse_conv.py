@@ -9,9 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from geo3d.ops.cuda.hash_table import BLOCK, find, hash_table
+from geo3d.ops.cuda.distinct import distinct
+from geo3d.ops.cuda.hash_table import find, hash_table
 from geo3d.ops.cuda.launch import on_device_of_tensors
-from geo3d.ops.distinct import distinct
 from geo3d.ops.reference import sparse_conv as reference
 
 BLOCK_ROWS = 64
@@ -81,7 +81,7 @@ def _launch_tables(
     axes = [
         value for axis in range(3) for value in (kernel[axis], out_shape[axis], up[axis], down[axis], shift[axis], step[axis])
     ]
-    arguments = (coords, slots, rows, sources, targets, len(coords), len(out_coords), len(slots) - BLOCK, *axes)
+    arguments = (coords, slots, rows, sources, targets, len(coords), len(out_coords), len(slots), *axes)
     _tables_kernel[(triton.cdiv(len(coords), 256), cells)](*arguments, SYMMETRIC=SYMMETRIC, BLOCK=256)
 
 

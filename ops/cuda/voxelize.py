@@ -1,4 +1,4 @@
-"""Voxelization on CUDA: keys of cells in Triton, then torch's sort; nothing depends on the schedule."""
+"""Voxelization on CUDA, by a hash table of cells. The voxels alone are sorted, if at all; nothing depends on the schedule."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.distinct import distinct
+from geo3d.ops.cuda.hash_table import BLOCK, empty_slots, insert, look_up
 from geo3d.ops.cuda.launch import on_device_of_tensors
-from geo3d.ops.distinct import distinct, sorted_keys
 from geo3d.ops.reference.voxelize import coords_of_keys
+
+LAST = tl.constexpr(0x7FFFFFFFFFFFFFFF)  # behind every row
 
 
 @on_device_of_tensors
@@ -37,38 +40,52 @@ def voxelize_hard(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """points [N, 3 + F] float32, sorted batch [N] or [0] -> point_indices [M, max_points], coords [M, 4], counts [M]."""
     keys = keys_of_points(points, batch, voxel_size, range_min, grid)
-    return hard_voxels(keys, batch_size * prod(grid), grid, max_points, max_voxels)
+    return hard_voxels(keys, batch, batch_size * prod(grid), grid, max_points, max_voxels)
 
 
-def hard_voxels(keys: Tensor, limit: int, grid: list[int], max_points: int, max_voxels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The reference's `hard_voxels_of_keys` of keys below `limit`, with one wait for the host: for the number of voxels that stay.
+def hard_voxels(
+    keys: Tensor, batch: Tensor, limit: int, grid: list[int], max_points: int, max_voxels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reference's `hard_voxels_of_keys` of keys below `limit`, without a sort.
 
-    Until then there are tables of N rows, the most voxels that N points can be in.
+    A point that is the first of its voxel opens it, so a running sum over the points numbers voxels in the wanted order. Waits for
+    the host once, for the number of voxels that stay.
     """
     count, device = len(keys), keys.device
     if count == 0:
         none = torch.empty((0, max_points), dtype=torch.int64, device=device)
         return none, coords_of_keys(keys, grid), keys
-    ascending, order, place = sorted_keys(keys, limit)
-    rows = torch.arange(count, device=device)
-    begin = torch.searchsorted(
-        place, rows + 1
-    )  # of each voxel in the order, the number of keys that are left out behind the last
-    end = torch.searchsorted(ascending, torch.full((1,), limit, dtype=ascending.dtype, device=device))
-    counts = torch.minimum(torch.cat((begin, begin.new_full((1,), count))), end).diff()
-    is_voxel = rows < place[-1]
-    first = torch.where(is_voxel, order[begin.clamp(max=count - 1)], count)
-    by_first = first.sort().indices
-    is_voxel, begin, counts = is_voxel[by_first], begin[by_first], counts[by_first]
-    voxels = ascending[begin.clamp(max=count - 1)].long()
-    cloud = torch.where(is_voxel, voxels // prod(grid), torch.iinfo(torch.int64).max)
-    stays = is_voxel & (rows - torch.searchsorted(cloud, cloud) < max_voxels)
-    kept = stays.long().cumsum(0)
-    chosen = torch.searchsorted(kept, torch.arange(1, int(kept[-1]) + 1, device=device))
-    slots = torch.arange(max_points, device=device)
-    places = (begin[chosen, None] + slots).clamp(max=count - 1)
-    taken = torch.where(slots < counts[chosen, None], order[places], -1)
-    return taken, coords_of_keys(voxels[chosen], grid), counts[chosen].clamp(max=max_points)
+    slot_of_key, firsts = first_rows(keys, limit)
+    is_first = look_up(slot_of_key, firsts) == torch.arange(count, device=device)
+    before = is_first.cumsum(0) - is_first.long()  # voxels that earlier points open
+    if len(batch):
+        before = before - before[torch.searchsorted(batch, batch).clamp(max=count - 1)]
+    kept = (is_first & (before < max_voxels)).cumsum(0)
+    numbers = torch.arange(int(kept[-1]), dtype=torch.int32, device=device)
+    chosen = torch.searchsorted(kept, numbers + 1)
+    voxel_of_slot = torch.full_like(firsts, -1).scatter_(0, slot_of_key[chosen].long(), numbers)
+    taken = first_points(slot_of_key, voxel_of_slot, len(numbers), max_points)
+    return taken, coords_of_keys(keys[chosen], grid), (taken >= 0).sum(1)
+
+
+@on_device_of_tensors
+def first_rows(keys: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """Keys [N] -> their slots [N] int32 in a hash table, -1 outside 0..limit - 1, and of each slot the first row [2 ** b] int32."""
+    slots = empty_slots(min(len(keys), limit), keys.device)
+    firsts = torch.full(slots.shape, torch.iinfo(torch.int32).max, dtype=torch.int32, device=keys.device)
+    slot_of_key = torch.empty(len(keys), dtype=torch.int32, device=keys.device)
+    arguments = (keys, slots, firsts, slot_of_key, limit, len(keys), len(slots))
+    _first_rows_kernel[(triton.cdiv(len(keys), BLOCK),)](*arguments, BLOCK=BLOCK)
+    return slot_of_key, firsts
+
+
+@on_device_of_tensors
+def first_points(slot_of_key: Tensor, voxel_of_slot: Tensor, voxels: int, max_points: int) -> Tensor:
+    """Slots [N] of points and voxels [2 ** b] of slots, int32 or -1 -> the first rows of each voxel [M, max_points], then -1."""
+    taken = torch.full((voxels, max_points), LAST.value, dtype=torch.int64, device=slot_of_key.device)
+    arguments = (slot_of_key, voxel_of_slot, taken, len(slot_of_key), max_points)
+    _first_points_kernel[(triton.cdiv(len(slot_of_key), BLOCK),)](*arguments, BLOCK=BLOCK)
+    return torch.where(taken == LAST.value, -1, taken)
 
 
 @on_device_of_tensors
@@ -93,6 +110,38 @@ def _keys_kernel(points, batch, keys, N, D, x0, y0, z0, sx, sy, sz, nx, ny, nz, 
     if BATCHED:
         key += tl.load(batch + i, i < N, other=0) * nx
     tl.store(keys + i, tl.where(in_x & in_y & in_z, (key * ny + y) * nz + z, -1), i < N)
+
+
+@triton.jit(do_not_specialize=["limit", "N", "size"])
+def _first_rows_kernel(keys, slots, firsts, slot_of_key, limit, N, size, BLOCK: tl.constexpr):
+    """One program per block of keys."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    key = tl.load(keys + i, i < N, other=-1)
+    key = tl.where(key < limit, key, -1)
+    slot, _ = insert(slots, size, key, i)
+    seen = tl.load(firsts + slot, key >= 0, other=-1, volatile=True)
+    tl.atomic_min(firsts + slot, i.to(tl.int32), seen > i, sem="relaxed")
+    tl.store(slot_of_key + i, tl.where(key >= 0, slot, -1).to(tl.int32), i < N)
+
+
+@triton.jit(do_not_specialize=["N"])
+def _first_points_kernel(slot_of_key, voxel_of_slot, taken, N, P, BLOCK: tl.constexpr):
+    """One program per block of points. A point goes along the places of its voxel; at each the earlier row stays, the later goes on.
+
+    So the first place gets the first of all rows, the second the first of all others, and so on, in whichever order they come.
+    """
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    slot = tl.load(slot_of_key + row, row < N, other=-1)
+    voxel = tl.load(voxel_of_slot + slot, slot >= 0, other=-1).to(tl.int64)
+    place = 0
+    pending = voxel >= 0
+    while (place < P) & (tl.max(pending.to(tl.int32), 0) > 0):
+        at = taken + voxel * P + place
+        is_earlier = pending & (tl.load(at, pending, other=-1, volatile=True) > row)  # rows at a place only ever fall
+        other = tl.atomic_min(at, row, is_earlier, sem="relaxed")
+        row = tl.where(is_earlier, tl.maximum(other, row), row)
+        pending = pending & (row < LAST)
+        place += 1
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""Windows, sets and pooling cells on CUDA: torch's sorts, and one wait for the host, for the number of sets or of cells."""
+"""Windows, sets and pooling cells on CUDA: sets by torch's sort, cells by hashing; one wait for the host, for how many there are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from geo3d.ops.cuda.distinct import distinct
 from geo3d.ops.cuda.launch import on_device_of_tensors
-from geo3d.ops.distinct import distinct
 from geo3d.ops.reference.windows import cells_of_pooling, pooled_coords, window_partition
 
 __all__ = ["pooling_partition", "set_partition", "window_partition"]

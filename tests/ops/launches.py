@@ -13,7 +13,9 @@ from triton.runtime.jit import KernelInterface
 
 from geo3d.ops.cuda import (
     boxes,
+    distinct,
     grouping,
+    hash_table,
     interpolation,
     kernel_point_conv,
     neighbors,
@@ -133,8 +135,13 @@ def _kernel_point_conv(rows: int, dtype: torch.dtype) -> None:
 
 def _voxelize(batched: bool) -> Callable:
     def call(rows: int, dtype: torch.dtype) -> None:
+        """The launches alone: how many voxels there are is known on a device only."""
         batch = torch.zeros(rows if batched else 0, dtype=torch.int64)
-        voxelize.keys_of_points(torch.zeros(rows, 5, dtype=dtype), batch, [0.1] * 3, [0.0] * 3, [9, 9, 9])
+        keys = voxelize.keys_of_points(torch.zeros(rows, 5, dtype=dtype), batch, [0.1] * 3, [0.0] * 3, [999, 999, 40])
+        counted = distinct.count_keys(keys, 999 * 999 * 40)
+        hash_table.look_up(counted.slot_of_key, counted.counts)
+        slot_of_key, firsts = voxelize.first_rows(keys, 999 * 999 * 40)
+        voxelize.first_points(slot_of_key, firsts, rows // 10, 5)
 
     return call
 
