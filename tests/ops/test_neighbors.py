@@ -226,7 +226,7 @@ def test_bad_ball_arguments(arguments, options, message):
 def test_blocks_along_a_curve_equal_reference(monkeypatch, counts):
     """Clouds that are sorted into blocks with bounds, most of which a program passes over."""
     monkeypatch.setattr(triton_neighbors, "SMALL", 0)
-    monkeypatch.setattr(triton_neighbors, "TILE", 16)
+    monkeypatch.setattr("geo3d.ops.cuda.neighbors_by_blocks.TILE", 16)
     query, points = make_clouds(tuple(-(-count // 3) for count in counts), seed=1), make_clouds(counts, seed=2)
     case = (query.points, points.points, query.begin, query.end, points.begin, points.end)
     limit = torch.full((1,), 0.5)
