@@ -53,6 +53,16 @@ def test_order_of_the_points_and_batch_mates():
     torch.testing.assert_close(alone.features, features[of_second])
 
 
+def test_the_gradient_does_not_sort_the_points_again(monkeypatch):
+    """Every gather takes the plan of the voxels: the transpose of one by indices would sort them."""
+    encoder = settled()
+    points, batch_index, batch_size = cloud(120, 80)
+    features, _ = encoder(points, batch_index, batch_size)
+    monkeypatch.setattr("geo3d.ops.cpu.grouping.add_rows", None)
+    features.square().sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in encoder.parameters())
+
+
 def test_points_outside_do_not_reach_the_batch_norm():
     points, batch_index, _ = cloud(100)
     far = torch.tensor([[99.0, 0, 0, 1, 1], [0, 0, -3, 1, 1], [torch.nan, 0, 0, 1, 1], [torch.inf, 0, 0, 1, 1]])
