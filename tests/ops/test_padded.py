@@ -1,4 +1,4 @@
-"""Voxels, sets and plans of a fixed size: those of the ops that wait for the host, filled up, and without any wait."""
+"""Voxels, sets and plans of a fixed size: those of the ops that wait for the host, filled up, and which op waits how often."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from triton_device import OnDevice
 
 from geo3d import ops
+from geo3d.ops.cuda import neighbors as triton_neighbors
 from geo3d.ops.cuda import sparse_conv as triton_sparse_conv
 from geo3d.ops.cuda import voxelize as triton_voxelize
 from geo3d.ops.cuda import windows as triton_windows
 from geo3d.ops.reference import sparse_conv as reference
 
 cuda_conv, cuda_voxelize, cuda_windows = OnDevice(triton_sparse_conv), OnDevice(triton_voxelize), OnDevice(triton_windows)
+cuda_neighbors = OnDevice(triton_neighbors)
 SIZE, RANGE, SHAPE = (0.5, 0.5, 1.0), (0.0, -4.0, -2.0, 8.0, 4.0, 2.0), (16, 16, 4)
 POINTS = {"no_points": 0, "one": 1, "some": 60, "many": 500}
 CAPACITIES = {"too_small": 0.5, "exact": 1.0, "larger": 1.7}
@@ -163,7 +165,9 @@ ONCE = {
     "pooling_partition": lambda: cuda_windows.pooling_partition(COORDS, (2, 2, 1), SHAPE),
     "sparse_conv_cells": lambda: cuda_conv.sparse_conv_cells(COORDS, *STRIDED),
 }
+SOME, RANGES = POINTS_IN[:40, :3].double(), (torch.tensor([0, 20]), torch.tensor([20, 40]))
 NEVER = {
+    "knn in float64": lambda: cuda_neighbors.knn(SOME, SOME, *RANGES, *RANGES, 3),
     "window_partition": lambda: cuda_windows.window_partition(COORDS, SHAPE, (5, 3, 2), (0, 0, 0)),
     "set_partition_padded": lambda: ops.set_partition_padded(
         *cuda_windows.window_partition(COORDS, SHAPE, (5, 3, 2), (0, 0, 0)), (5, 3, 2), 4, capacity=99
