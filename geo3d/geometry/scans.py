@@ -12,6 +12,9 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
 PERSON = (0.9, 2.4)  # metres, the longest side of a person's box in most poses
 UNIT_SIZES = (1.0, 2.0)  # longest side of a cloud that was scaled to a unit box, [0, 1] or [-1, 1]
+GAP = 0.12  # metres between pieces
+PERSON_SEEN = (0.4, 2.4)  # metres, likewise of a piece of a scene, of which a camera may show head and shoulders alone
+MUCH = 0.05  # of the points of a scene, from which a piece may be the person
 BARE = 0.15  # metres from what stands on a floor to where there is only floor
 HULL_FACES = 60  # the largest ones, whose planes are tried as floors
 
@@ -35,14 +38,20 @@ def guess_units(points: np.ndarray) -> UnitGuess:
     """Units in which a scan [N, 3] of a person is as long as a person can be: m, cm or mm; else a scale of its own.
 
     The length is the longest side between the 1 % and 99 % quantiles, so that single points do not count. A cloud that fills a unit box or
-    ball to a thousandth has no unit.
+    ball to a thousandth has no unit. Where the whole fits no unit, it may be a room with a person in it, a piece of its own.
     """
     low, high = np.quantile(points, (0.01, 0.99), axis=0)
     length = float((high - low).max())
     if _is_normalized(points):
-        return UnitGuess(1.7 / length, None, is_normalized=True)
+        return UnitGuess(1.7 / max(length, 1e-12), None, is_normalized=True)
     for name in ("m", "cm", "mm"):
         if PERSON[0] <= length * UNITS[name] <= PERSON[1]:
+            return UnitGuess(UNITS[name], name)
+    some = points[:: max(1, len(points) // 20_000)]
+    for name in ("m", "cm", "mm"):
+        pieces = _pieces(some * UNITS[name], GAP)
+        person = _person_piece(pieces, some * UNITS[name])
+        if person is not None and (pieces != person).mean() > MUCH:
             return UnitGuess(UNITS[name], name)
     return UnitGuess(1.7 / max(length, 1e-12), None)
 
@@ -103,14 +112,29 @@ def _reaches_beyond(floor: np.ndarray, others: np.ndarray) -> bool:
     return bool(is_bare.mean() > 0.3 and np.sort(np.ptp(floor, axis=0))[1] > 0.5)
 
 
-def largest_piece(points: np.ndarray, gap: float = 0.12) -> np.ndarray:
-    """Which points [N] bool belong to the largest piece, pieces being farther apart than `gap` metres.
+def person_piece(points: np.ndarray) -> np.ndarray:
+    """Which points [N] bool belong to the person: the largest of the pieces that are as large as one, or of all where none is.
 
-    Points are put into cells of half the gap first, so that the time does not grow with their density.
+    Pieces are farther apart than `GAP` metres. Points are put into cells of half of that first, so that the time does not grow with their density.
     """
+    pieces = _pieces(points, GAP)
+    person = _person_piece(pieces, points)
+    return pieces == (np.bincount(pieces).argmax() if person is None else person)
+
+
+def _person_piece(pieces: np.ndarray, points: np.ndarray) -> int | None:
+    counts = np.bincount(pieces)
+    for piece in np.argsort(-counts, kind="stable"):
+        if counts[piece] < MUCH * len(points):
+            break
+        if PERSON_SEEN[0] <= np.ptp(points[pieces == piece], axis=0).max() <= PERSON_SEEN[1]:
+            return int(piece)
+    return None
+
+
+def _pieces(points: np.ndarray, gap: float) -> np.ndarray:
+    """Number of the piece [N] of each point."""
     cells, of_point = np.unique(np.floor(points / (gap / 2)).astype(np.int64), axis=0, return_inverse=True)
-    of_point = of_point.ravel()
     pairs = cKDTree(cells).query_pairs(2.9, output_type="ndarray")  # cells up to two apart along an axis
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(cells), len(cells)))
-    pieces = connected_components(links, directed=False)[1][of_point]
-    return pieces == np.bincount(pieces).argmax()
+    return connected_components(links, directed=False)[1][of_point.ravel()]

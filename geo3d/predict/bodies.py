@@ -18,7 +18,7 @@ from geo3d.body.parts import PARTS, part_labels, part_means
 from geo3d.data.files.geometry import Geometry, read_geometry
 from geo3d.descriptions import ScanInput
 from geo3d.geometry.rotations import matrix_to_axis_angle
-from geo3d.geometry.scans import UNITS, UnitGuess, find_floor, guess_units, largest_piece
+from geo3d.geometry.scans import UNITS, UnitGuess, find_floor, guess_units, person_piece
 from geo3d.geometry.surfaces import MeshSurface
 from geo3d.ops import Neighbors, knn
 from geo3d.predict.base import Predictor
@@ -231,9 +231,9 @@ def _body_points(metric: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     kept = ~find_floor(metric, rng)
     if not kept.all():
         notes.append(f"left out {(~kept).sum()} points as a floor")
-    on_piece = largest_piece(metric[kept])
+    on_piece = person_piece(metric[kept])
     if not on_piece.all():
-        notes.append(f"left out {(~on_piece).sum()} points away from the largest piece")
+        notes.append(f"left out {(~on_piece).sum()} points away from the person")
     rows = np.flatnonzero(kept)[on_piece]
     if len(rows) < MIN_POINTS:
         return np.ones(len(metric), bool), ["nothing was left out: too few points would remain"]

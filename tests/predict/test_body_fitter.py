@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from geo3d.body import load_body_model
 from geo3d.data.synthetic.bodies.scans import ScanSettings
-from geo3d.geometry.scans import find_floor, guess_units, largest_piece
+from geo3d.geometry.scans import find_floor, guess_units, person_piece
 from geo3d.predict.bodies import BodyFitter
 
 
@@ -65,7 +65,7 @@ def test_floor_and_clutter_are_left_out_and_said():
     assert (fit.labels[-300:] == -1).all()
     assert (fit.labels[: len(points)][~on_body] == -1).mean() > 0.9
     assert (fit.labels[: len(points)][on_body] >= 0).mean() > 0.95  # soles lie on the floor
-    assert any("floor" in note for note in fit.notes) and any("largest piece" in note for note in fit.notes)
+    assert any("floor" in note for note in fit.notes) and any("away from the person" in note for note in fit.notes)
 
 
 def test_displacements_reach_the_clothes():
@@ -110,4 +110,4 @@ def test_units_of_a_person():
 def test_a_body_alone_has_no_floor_and_is_one_piece():
     points = scanned(seed=3)[2]
     assert not find_floor(points, np.random.default_rng(0)).any()
-    assert largest_piece(points).all()
+    assert person_piece(points).all()

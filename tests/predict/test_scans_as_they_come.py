@@ -105,6 +105,19 @@ def test_a_street_is_doubted(person):
     assert any("is it a person" in note for note in fit.notes), fit.mean_distance
 
 
+def test_a_person_in_a_room_is_found_in_metres(person):
+    """As a depth camera sees it: more points on the wall than on head and shoulders; the whole is no size of a person."""
+    rng = np.random.default_rng(0)
+    _, _, points, parts = person
+    shown = points[:, 1] > np.quantile(points[:, 1], 0.7)
+    wall = rng.uniform((-1.5, -1.2, -1.5), (1.5, 1.4, -1.45), (4000, 3))
+    side = rng.uniform((-1.5, -1.2, -1.5), (-1.45, 1.4, 1.5), (4000, 3))
+    room = np.concatenate([points[shown], wall, side])
+    fit = fitted((*person[:2], points[shown], parts[shown]), 1000 * room)
+    assert fit.units.name == "mm" and "left out 8000 points away from the person" in fit.notes
+    assert (fit.labels[: shown.sum()] >= 0).all() and (fit.labels[shown.sum() :] == -1).all()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_no_floor_is_seen_under_a_body_alone(seed):
     points = scanned(ScanSettings(noise=0.001, one_sided=seed == 3), seed, "cross_legged" if seed == 2 else "standing")[2]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from geo3d.body import load_body_model
 from geo3d.data.files.geometry import write_ply
 from geo3d.models.arteq import ArtEq
 from geo3d.tools.predict import main
+from geo3d.tools.predicting.bodies import _picture_axes
 from geo3d.zoo.weights import WeightsInfo, save_weights
 
 TINY = {"widths": [8], "neighbors": 8, "kernel_size": 4, "hidden": 16, "heads": 2}
@@ -51,6 +53,21 @@ def test_writes_parameters_mesh_parts_and_a_picture(weights, scan, tmp_path, cap
     assert (tmp_path / "fit.png").stat().st_size > 5000
     assert main(arguments) == 2  # nothing is replaced
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z", "-x", "-y", "-z"])
+def test_in_the_picture_the_body_stands_and_faces_the_viewer(up):
+    """Else the scan beside it could be hidden behind it."""
+    vertical = np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)
+    orient = Rotation.align_vectors(vertical[None], [[0, 1, 0]])[0]
+    orient = Rotation.from_rotvec(2.0 * vertical) * orient  # about its own axis
+    axes = _picture_axes(orient.as_rotvec(), up)
+    np.testing.assert_allclose(axes @ orient.as_matrix(), np.eye(3), atol=1e-6)
+
+
+def test_in_the_picture_a_body_on_its_back_is_seen_from_its_side():
+    axes = _picture_axes(np.array([-np.pi / 2, 0, 0]), "y")  # the face is up, the head towards -z
+    np.testing.assert_allclose(axes, [[0, 0, -1], [0, 1, 0], [1, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geo3d.geometry.scans import UNITS
 from geo3d.tools.parsing import add_columns
 from geo3d.tools.predicting.files import output_files, picture_files
@@ -90,7 +92,6 @@ def _as_json(path: Path, fit: BodyFit, outputs: tuple[Path, ...]) -> dict[str, A
 
 
 def _write(fit: BodyFit, outputs: tuple[Path, ...], offset: Any) -> None:
-    import numpy as np
     import trimesh
 
     from geo3d.data.files.geometry import write_ply
@@ -109,18 +110,33 @@ def _write(fit: BodyFit, outputs: tuple[Path, ...], offset: Any) -> None:
 def _draw(fit: BodyFit, picture: Path, up: str | None, name: str) -> None:
     from geo3d.viz.builders import body_scene
 
+    axes = _picture_axes(fit.global_orient, up or fit.up)
     scene = body_scene(
-        fit.points[fit.labels >= 0] * fit.units.scale,
-        fit.vertices * fit.units.scale,
+        fit.points[fit.labels >= 0] * fit.units.scale @ axes.T,
+        fit.vertices * fit.units.scale @ axes.T,
         fit.faces,
         errors=fit.vertex_errors,
         error_limits=(0, ERROR_LIMIT),
         beside=True,
-        up=up or fit.up,
         title=f"{name}: {_distances(fit)}",
     )
     scene.save(picture, size=PICTURE, view="front")
     print(f"picture: {picture}")
+
+
+def _picture_axes(global_orient: np.ndarray, up: str) -> np.ndarray:
+    """[3, 3]: to the right, up and to the viewer, whom the body faces, or turns its side to where it faces up or down."""
+    import torch
+
+    from geo3d.geometry.rotations import axis_angle_to_matrix
+    from geo3d.viz.camera import AXES
+
+    side, _, front = axis_angle_to_matrix(torch.from_numpy(np.asarray(global_orient, np.float64))).numpy().T
+    vertical = AXES[up].astype(np.float64)
+    ahead = front if abs(front @ vertical) < 0.9 else side
+    ahead = ahead - (ahead @ vertical) * vertical
+    ahead /= np.linalg.norm(ahead)
+    return np.stack([np.cross(vertical, ahead), vertical, ahead])
 
 
 KIND = Kind(
