@@ -33,6 +33,7 @@ class BodyFitting(Task):
         as_released: losses as the released script has them (`ArtEqLoss`), and gradients that are not finite set to zero.
         segmentation_weight, angle_weight, shape_weight, part_mean_weight: of the terms of points and parameters.
         joint_weight, vertex_weight, normal_weight, marker_weight: of the terms of the meshes.
+        anchor_weight: of a term for the start of a training, which is not of the paper, see `ArtEqLoss`.
 
     Raises:
         ValueError: another network.
@@ -59,12 +60,15 @@ class BodyFitting(Task):
         vertex_weight: float = 100,
         normal_weight: float = 1,
         marker_weight: float = 200,
+        anchor_weight: float = 0,
     ) -> None:
         super().__init__(network, lr, weight_decay, "adam", schedule)
         if not isinstance(network, ArtEq):
             raise ValueError(f"BodyFitting: network must be an ArtEq, got {type(network).__name__}")
         self.label_epochs, self.as_released = label_epochs, as_released
-        self.point_loss = ArtEqLoss(segmentation_weight, angle_weight, shape_weight, part_mean_weight, as_released)
+        self.point_loss = ArtEqLoss(
+            segmentation_weight, angle_weight, shape_weight, part_mean_weight, as_released, anchor_weight
+        )
         self.mesh_weights = (joint_weight, vertex_weight, normal_weight, marker_weight)
         self.errors = BodyErrors()
 

@@ -199,6 +199,24 @@ def test_loss_compares_all_bodies_unless_as_released():
     torch.testing.assert_close(ours.total, ours.segmentation + ours.angle)
 
 
+def test_anchor_term_is_zero_at_the_weights_that_give_the_rotations():
+    """Those are the traces tr(A^T R); weights of a fresh network, all alike, have a gradient towards them."""
+    target = torch.from_numpy(Rotation.random(44, random_state=1).as_matrix()).float().view(2, 22, 3, 3)
+    traces = torch.einsum("aij,bpij->bpa", ROTATIONS.float(), target)
+    targets = BodyTargets(torch.zeros(2, 6, dtype=torch.int64), target, torch.zeros(2, 10))
+    even = torch.full_like(traces, 0.1, requires_grad=True)
+    terms = []
+    for weights in (traces, even):
+        guess = BodyEstimate(torch.zeros(2, 6, 22), target, torch.zeros(2, 10), weights)
+        terms.append(ArtEqLoss(anchor=3)(torch.rand(2, 6, 3), guess, targets).anchors)
+    torch.testing.assert_close(terms[0], torch.tensor(0.0), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        terms[1].detach(), torch.tensor(1.0), atol=1e-5, rtol=0
+    )  # 3 times the mean square of a rotation's entries
+    terms[1].backward()
+    assert torch.corrcoef(torch.stack([-even.grad.flatten(), traces.flatten()]))[0, 1] > 0.99
+
+
 def test_loss_of_meshes():
     vertices = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]])
     loss = BodyModelLoss(torch.tensor([[0, 1, 2]]), torch.tensor([3]))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.body.parts import part_means
+from geo3d.models.arteq.group import icosahedral_group
 from geo3d.models.arteq.network import BodyEstimate
 
 TOES = (10, 11)  # parts that no point belongs to
@@ -33,17 +34,18 @@ class BodyTargets(NamedTuple):
 
 
 class ArtEqLosses(NamedTuple):
-    """Terms, already weighted: segmentation, angle, shape, part_means."""
+    """Terms, already weighted: segmentation, angle, shape, part_means, anchors."""
 
     segmentation: Tensor
     angle: Tensor
     shape: Tensor
     part_means: Tensor
+    anchors: Tensor
 
     @property
     def total(self) -> Tensor:
         """The sum."""
-        return self.segmentation + self.angle + self.shape + self.part_means
+        return self.segmentation + self.angle + self.shape + self.part_means + self.anchors
 
 
 class ArtEqLoss(nn.Module):
@@ -53,14 +55,26 @@ class ArtEqLoss(nn.Module):
         segmentation, angle, shape, part_mean: weights of the terms.
         as_released: as the released script does, compare the rotations of the first body of a batch alone, leave the toes out of them, and draw the
             means of parts without points to the origin. The default compares all bodies and all parts, and the means of parts with points.
+        anchor: weight of a term that is not of the paper: the weighted sums of the anchor rotations should be the true rotations, times 20, before
+            they are projected to rotations. Weights start nearly equal and the anchors sum to zero, so that early on the projection decides
+            at random and its gradient says little; of this term the gradient is the same everywhere.
     """
 
+    anchors: Tensor
+
     def __init__(
-        self, segmentation: float = 5, angle: float = 5, shape: float = 1, part_mean: float = 100, as_released: bool = False
+        self,
+        segmentation: float = 5,
+        angle: float = 5,
+        shape: float = 1,
+        part_mean: float = 100,
+        as_released: bool = False,
+        anchor: float = 0,
     ):
         super().__init__()
         self.segmentation, self.angle, self.shape, self.part_mean = segmentation, angle, shape, part_mean
-        self.as_released = as_released
+        self.as_released, self.anchor = as_released, anchor
+        self.register_buffer("anchors", icosahedral_group().rotations.float(), persistent=False)
 
     def forward(self, points: Tensor, estimate: BodyEstimate, targets: BodyTargets) -> ArtEqLosses:
         """points [B, N, 3] that were estimated -> the terms."""
@@ -74,7 +88,13 @@ class ArtEqLoss(nn.Module):
             self.angle * F.mse_loss(rotations[compared], targets.rotations[compared]),
             self.shape * F.mse_loss(estimate.betas, targets.betas),
             self.part_mean * mean,
+            self.anchor * self._anchor_error(estimate.anchor_weights, targets.rotations) if self.anchor else mean.new_zeros(()),
         )
+
+    def _anchor_error(self, weights: Tensor, rotations: Tensor) -> Tensor:
+        """weights [B, 22, 60], rotations [B, 22, 3, 3] -> mean squared error of the sums; with weights tr(A^T R) of each anchor A it is 0."""
+        sums = torch.einsum("bpa,aij->bpij", weights, self.anchors.to(weights)) * (3 / len(self.anchors))
+        return F.mse_loss(sums, rotations)
 
     def supervised_rotations(self, estimate: BodyEstimate, targets: BodyTargets) -> Tensor:
         """Rotations [B, 22, 3, 3] that are compared; as released those of the toes are the targets'."""
