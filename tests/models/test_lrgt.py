@@ -219,6 +219,27 @@ def test_sizes_come_from_the_arguments(options, side):
     assert net(images(1, 2, net.image_size)).shape == (1, side, side, side)
 
 
+def test_tokens_of_a_stem():
+    """A network of timm up to the map with a cell a patch; it gets R, G, B, as its ImageNet weights expect."""
+    net = network(image_size=64, patch_size=16, stem="tf_efficientnet_lite0")
+    x = images(1, 2, 64)
+    stem = net.encoder.patches
+    expected = stem.project(stem.network(x[0][:, [2, 1, 0]])[-1])
+    torch.testing.assert_close(stem(x[0]), expected)
+    assert expected.shape == (2, 24, 4, 4) and net(x).shape == (1, 32, 32, 32)
+    assert len(stem.network.blocks) == 5  # the last two have coarser maps
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(stem(x[0]).float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_start_by_fan_in():
+    """Every linear layer keeps the variance of its input, so that attention is not even at the start."""
+    net = LRGT(**(SMALL | {"channels": 96}), fan_in_init=True)
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear) and layer.weight.numel() > 5_000:
+            assert layer.weight.detach().std() * layer.in_features**0.5 == pytest.approx(1, abs=0.05), name
+
+
 def test_published_sizes():
     net = LRGT()
     counts = {part: sum(p.numel() for p in getattr(net, part).parameters()) for part in ("encoder", "merger", "decoder")}
@@ -332,6 +353,8 @@ def _official_names(depth: int) -> list[str]:
         ({"grouping_blocks": (4,)}, "grouping_blocks must be within 0 and 3, got 4"),
         ({"heads": 5}, "heads must divide the channels, got 5 heads for 24 channels"),
         ({"decoder_widths": (6, 4, 2)}, "got 4 heads for 6 channels"),
+        ({"stem": "no_such_network"}, "network of timm, such as tf_efficientnet_lite0, got 'no_such_network'"),
+        ({"stem": "tf_efficientnet_lite0", "image_size": 24, "patch_size": 6}, r"one of \[2, 4, 8, 16, 32\] .* got 6"),
         ({"token_side": 12, "decoder_widths": (8, 4)}, "token_side must divide the grid of 16 cells a side, got 12"),
     ],
 )
@@ -356,4 +379,4 @@ def test_the_small_configuration_can_be_packaged():
     info = info_of_config(Path(geo3d.configs.__file__).parent / "lrgt" / "generated.yaml")
     with torch.device("meta"):
         small = LRGT(**info.arguments)
-    assert sum(parameter.numel() for parameter in small.parameters()) <= 4_000_000
+    assert sum(tensor.numel() for tensor in small.state_dict().values()) < 4_000_000

@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MAX_EXPLICIT_KEYS = 256
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention, with explicit weights where PyTorch's kernel is the slower way.
 
-    That is training in half precision on a CPU, where the backward pass of the kernel takes several times as long as the products.
+    That is training in half precision on a CPU, where the kernel's backward pass takes several times as long as the products for up to a few
+    hundred keys.
 
     Args:
         query: [B, heads, N, D].
@@ -21,7 +24,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     Returns:
         [B, heads, N, D].
     """
-    if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not query.requires_grad:
+    is_half_on_cpu = query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16)
+    if not is_half_on_cpu or not query.requires_grad or key.shape[-2] > MAX_EXPLICIT_KEYS:
         return F.scaled_dot_product_attention(query, key, value, bias, dropout)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     weights = (scores if bias is None else scores + bias).softmax(-1)

@@ -6,6 +6,7 @@ B samples, V views, a grid of H x H patches, P = H * H tokens a view in rows, C 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,46 @@ class LongRangeGroupingAttention(Attention):
         return x.permute(0, 4, 5, 1, 6, 2, 3, 7).flatten(6, 7).flatten(2, 5).flatten(0, 1)
 
 
+class FeatureStem(nn.Module):
+    """A convolutional network of timm up to the map that has a cell for each patch, and a linear map to the tokens' width.
+
+    It is not of LRGT's paper: small networks learn from far fewer images with the first stages of one that knows ImageNet.
+
+    Args:
+        name: of the network in timm, such as tf_efficientnet_lite0.
+        channels: of the tokens.
+        patch_size: cells of the map are so many pixels apart.
+
+    Raises:
+        ValueError: a network that timm does not have, or one without such a map.
+    """
+
+    def __init__(self, name: str, channels: int, patch_size: int):
+        super().__init__()
+        import timm
+
+        if not timm.is_model(name):
+            raise ValueError(f"FeatureStem: expected a network of timm, such as tf_efficientnet_lite0, got {name!r}")
+        reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+        if patch_size not in reductions:
+            raise ValueError(f"FeatureStem: patch_size must be one of {reductions} for {name}, got {patch_size}")
+        network: Any = timm.create_model(name, features_only=True, out_indices=(reductions.index(patch_size),))
+        if hasattr(network, "blocks"):  # without those that only coarser maps need
+            last = int(network.feature_info.get_dicts(keys=["module"])[-1]["module"].split(".")[1])
+            network.blocks = network.blocks[: last + 1]
+        self.network = network
+        self.project = nn.Conv2d(network.feature_info.channels()[-1], channels, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images [B, 3, S, S] B, G, R from -1 to 1, which the network gets as R, G, B -> [B, C, S / patch, S / patch]."""
+        images = images.flip(1)
+        if images.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return self.project(self.network(images)[0])
+        with torch.autocast("cpu", enabled=False):  # depth-wise convolutions in bfloat16 take several times as long
+            features = self.network(images.to(self.project.weight.dtype).contiguous(memory_format=torch.channels_last))[0]
+        return self.project(features)
+
+
 class ViewEncoder(nn.Module):
     """Tokens of every view; the defaults are the published encoder.
 
@@ -73,9 +114,10 @@ class ViewEncoder(nn.Module):
         bias: of the projections of queries, keys and values.
         norm_eps: of all layer norms.
         attention_dropout: in training.
+        stem: network of timm whose map gives the tokens (`FeatureStem`), instead of one linear map of the patches.
 
     Raises:
-        ValueError: sizes that do not divide, or a grouping block that does not exist.
+        ValueError: sizes that do not divide, a grouping block that does not exist, or a stem without a map of this patch size.
     """
 
     def __init__(
@@ -91,13 +133,18 @@ class ViewEncoder(nn.Module):
         bias: bool = True,
         norm_eps: float = 1e-6,
         attention_dropout: float = 0.0,
+        stem: str | None = None,
     ):
         super().__init__()
         _check_sizes(image_size, patch_size, depth, grouping_blocks, groups)
         self.image_size, self.channels = image_size, channels
         self.grid = image_size // patch_size
         self.grouping_blocks = frozenset(grouping_blocks)
-        self.patches = nn.Conv2d(3, channels, patch_size, stride=patch_size)
+        self.patches: nn.Module
+        if stem is None:
+            self.patches = nn.Conv2d(3, channels, patch_size, stride=patch_size)
+        else:
+            self.patches = FeatureStem(stem, channels, patch_size)
         self.position = nn.Parameter(torch.zeros(1, self.grid**2, channels))
         self.blocks = nn.ModuleList()
         for i in range(depth):

@@ -27,6 +27,9 @@ class LRGT(nn.Module):
         decoder_widths, query_side, token_side, query_depth, stage_depth: of `VoxelDecoder`; the grid has
             query_side * 2 ** len(decoder_widths) voxels a side.
         attention_dropout: of encoder and decoder, in training. The published training has none.
+        stem: of `ViewEncoder`.
+        fan_in_init: linear layers and positions start with the variance that keeps that of their input, for networks that are trained without
+            pretrained weights. The published start is smaller, so that attention is even and blocks say little for long.
 
     Raises:
         ValueError: numbers that do not fit together; the message says which to change.
@@ -51,10 +54,20 @@ class LRGT(nn.Module):
         query_depth: int = 1,
         stage_depth: int = 2,
         attention_dropout: float = 0.0,
+        stem: str | None = None,
+        fan_in_init: bool = False,
     ):
         super().__init__()
         self.encoder = ViewEncoder(
-            image_size, patch_size, channels, depth, heads, grouping_blocks, groups, attention_dropout=attention_dropout
+            image_size,
+            patch_size,
+            channels,
+            depth,
+            heads,
+            grouping_blocks,
+            groups,
+            attention_dropout=attention_dropout,
+            stem=stem,
         )
         self.merger = SimilarTokenMerger(channels, merged_tokens, neighbors, merger_heads or heads)
         self.decoder = VoxelDecoder(
@@ -67,6 +80,11 @@ class LRGT(nn.Module):
             stage_depth,
             attention_dropout=attention_dropout,
         )
+        if fan_in_init:
+            nn.init.normal_(self.encoder.position)
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=module.in_features**-0.5)
 
     @property
     def image_size(self) -> int:

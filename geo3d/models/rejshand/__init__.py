@@ -1,5 +1,6 @@
 """ReJSHand (2025): 2D keypoints, joints and the mesh of a hand from one image; a detector of hands."""
 
+from geo3d.models.lite0 import load_lite0
 from geo3d.models.rejshand.backbones import Backbone, first_stages, fold_norms
 from geo3d.models.rejshand.detector import (
     DetectedHands,
@@ -13,7 +14,6 @@ from geo3d.models.rejshand.detector import (
 from geo3d.models.rejshand.folded import FoldedReJSHand
 from geo3d.models.rejshand.heatmaps import HeatmapKeypoints, heatmap_loss, heatmap_scores, mean_places
 from geo3d.models.rejshand.interaction import BoneFeatures, CoordinateAttention, Expansion, InteractionBlock, TokenAttention
-from geo3d.models.rejshand.lite0 import load_lite0
 from geo3d.models.rejshand.losses import HandLosses, HandTargets, hand_losses
 from geo3d.models.rejshand.mesh_head import MeshHead, sine_encoding
 from geo3d.models.rejshand.network import HandOutput, ReJSHand
