@@ -6,6 +6,8 @@ import errno
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,37 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         files.save_checkpoint({"state_dict": {}, "epoch": 2}, path)
     assert checkpoints.read_checkpoint(path)["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+# Writes a checkpoint of the second epoch over that of the first and is killed in the middle of it.
+KILLED = """
+import os, signal, sys
+import torch
+from geo3d.tools.checkpoints import CheckpointFiles
+
+files = CheckpointFiles()
+files.save_checkpoint({"epoch": 1, "state_dict": {}}, sys.argv[1])
+
+def part(content, file):
+    file.write(b"part")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = part
+files.save_checkpoint({"epoch": 2, "state_dict": {}}, sys.argv[1])
+"""
+
+
+def test_killed_while_it_writes_leaves_the_checkpoint_before(tmp_path):
+    """What it had written lies beside and is in nobody's way."""
+    path = tmp_path / "out" / "last.ckpt"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert checkpoints.read_checkpoint(path)["epoch"] == 1
+    checkpoints.CheckpointFiles().save_checkpoint({"epoch": 3, "state_dict": {}}, path)
+    assert checkpoints.read_checkpoint(path)["epoch"] == 3
+    assert checkpoints.read_checkpoint(checkpoints.previous(path))["epoch"] == 1
+    assert sorted(file.name for file in path.parent.iterdir()) == ["last.ckpt", "last.previous.ckpt"]
 
 
 def test_a_longer_training_has_the_rates_of_its_own_schedule(out, monkeypatch):

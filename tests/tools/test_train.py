@@ -64,6 +64,13 @@ def test_bad_arguments(tool, arguments, message, tmp_path, monkeypatch, capsys):
     assert error.count("error: ") == 1 and message in error
 
 
+def test_a_missing_folder_of_figures_is_told_before_the_test(tmp_path, monkeypatch, capsys):
+    """Before the data, too, which is not there."""
+    monkeypatch.chdir(tmp_path)
+    assert test_tool.main(["risurconv/modelnet40", "--json", "absent/result.json"]) == 2
+    assert "--json absent/result.json: no folder" in capsys.readouterr().err
+
+
 def test_network_that_does_not_fit_the_data(tmp_path, capsys):
     config, *options = SMALL["classification"]
     options += ["--out", str(tmp_path), "--model.init_args.network.init_args.num_classes=5"]
