@@ -79,7 +79,8 @@ class FeatureStem(nn.Module):
 
         if not timm.is_model(name):
             raise ValueError(f"FeatureStem: expected a network of timm, such as tf_efficientnet_lite0, got {name!r}")
-        reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+        whole: Any = timm.create_model(name, features_only=True)
+        reductions = whole.feature_info.reduction()
         if patch_size not in reductions:
             raise ValueError(f"FeatureStem: patch_size must be one of {reductions} for {name}, got {patch_size}")
         network: Any = timm.create_model(name, features_only=True, out_indices=(reductions.index(patch_size),))
