@@ -149,13 +149,10 @@ def body_poses(path: Path) -> None:
 
 
 def reconstruction(path: Path) -> None:
-    from scipy.ndimage import gaussian_filter
-
-    model = find_r2n2_models(SAMPLES / "shapenet_r2n2")[2]
-    true = model.read_voxels()
-    noise = gaussian_filter(np.random.default_rng(0).normal(size=true.shape), 1.0)
-    guessed = gaussian_filter(true.astype(float), 0.8) + 1.2 * noise * gaussian_filter(true.astype(float), 1.5)
-    builders.reconstruction_sheet(model.read_views(12), guessed, true, path, size=(1200, 600))
+    model = find_r2n2_models(SAMPLES / "shapenet_r2n2")[1]
+    pictures = model.read_views(8)
+    found = geo3d.load("lrgt-objects")(pictures, is_framed=True)
+    builders.reconstruction_sheet(pictures, found.occupancy, model.read_voxels(), path, size=(1200, 600))
 
 
 def hands(path: Path) -> None:
@@ -199,7 +196,7 @@ ENTRIES = (
     Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
     Entry("body_errors", "The scan beside the mesh, whose colours are the distance to it.", body_errors, "body_scene(errors=..., beside=True)"),
     Entry("body_poses", "The packaged body in 20 poses drawn at random, some of other shapes.", body_poses, "sample_pose, body_scene, scene_sheet"),
-    Entry("reconstruction", "Views, voxels (here: the true ones with noise), true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
+    Entry("reconstruction", "An object of ShapeNet (3D-R2N2) as the packaged network finds it in 8 views: voxels, true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
     Entry("hand", "A hand as the packaged network finds it (OneHand10K), in the image and from three sides.", hands, "hand_sheet"),
     Entry("two_hands", "The same with both hands of a frame of the packaged clip.", two_hands, "hand_sheet"),
     Entry("hand_photographs", "What it finds in pictures of data sets that it was not trained on.", photographs, "docs/hand_photographs.py"),

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 import geo3d
-from geo3d.predict import Detector, HandFinder, HandPredictor, PartLabeler, Predictor, ShapeClassifier
+from geo3d.predict import Detector, HandFinder, HandPredictor, PartLabeler, Predictor, ShapeClassifier, ViewReconstructor
 from geo3d.predict.loading import predictor_for
 from geo3d.zoo import weights_path
 from geo3d.zoo.weights import build, read_info
 
 PACKAGED = {
     "dsvt-streets-detector": Detector,
+    "lrgt-objects": ViewReconstructor,
     "rejshand-hand-detector": HandFinder,
     "rejshand-hands": HandPredictor,
     "risurconv-shapes-classifier": ShapeClassifier,
