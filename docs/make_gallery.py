@@ -196,7 +196,7 @@ ENTRIES = (
     Entry("body", "A body scan, a mesh (a stand-in of tubes) and its skeleton.", fitted_body, "body_scene"),
     Entry("body_errors", "The scan beside the mesh, whose colours are the distance to it.", body_errors, "body_scene(errors=..., beside=True)"),
     Entry("body_poses", "The packaged body in 20 poses drawn at random, some of other shapes.", body_poses, "sample_pose, body_scene, scene_sheet"),
-    Entry("reconstruction", "An object of ShapeNet (3D-R2N2) as the packaged network finds it in 8 views: voxels, true voxels, and the surface.", reconstruction, "reconstruction_sheet"),
+    Entry("reconstruction", "A car of ShapeNet as the packaged network finds it in 8 views.", reconstruction, "reconstruction_sheet"),
     Entry("hand", "A hand as the packaged network finds it (OneHand10K), in the image and from three sides.", hands, "hand_sheet"),
     Entry("two_hands", "The same with both hands of a frame of the packaged clip.", two_hands, "hand_sheet"),
     Entry("hand_photographs", "What it finds in pictures of data sets that it was not trained on.", photographs, "docs/hand_photographs.py"),
