@@ -18,7 +18,13 @@ TESTS = (
         f"tests/ops/test_{name}.py"
         for name in ("boxes", "neighbors", "sampling", "grouping", "scatter", "voxelize", "windows", "sparse_conv")
     ),
-    *("tests/parity", "tests/models/detection", "tests/metrics", "tests/zoo/test_packaged_detector.py", "tests/tools/test_benchmark_model.py"),
+    *(
+        "tests/parity",
+        "tests/models/detection",
+        "tests/metrics",
+        "tests/zoo/test_packaged_detector.py",
+        "tests/tools/test_benchmark_model.py",
+    ),
 )
 
 
