@@ -17,7 +17,7 @@ SECONDS = 30  # two cores that others use, too, may take most of them; an end th
 
 # Trains; says when the second epoch has begun, and then takes long for every batch.
 SCRIPT = """
-import sys, time
+import signal, sys, time
 import torch
 from geo3d.tasks.base import Task
 from geo3d.tools import train
@@ -31,6 +31,7 @@ def slow(self, batch, index):
     return step(self, batch, index)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background deaf to it
     torch.set_num_threads(1)
     Task.training_step = slow
     sys.exit(train.main(sys.argv[1:]))
