@@ -39,7 +39,7 @@ from geo3d.viz.camera import View
 
 GALLERY = Path(__file__).parent / "gallery"
 SAMPLES = Path(os.environ.get("GEO3D_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
-LARGEST = 200_000  # bytes of a picture
+MAX_BYTES = 200_000  # bytes of a picture
 
 
 @dataclass(frozen=True)
@@ -267,9 +267,9 @@ def write_small(drawn: Path, target: Path) -> None:
             Image.open(drawn).convert("RGB").quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
         )
         small.save(target, optimize=True)
-        if target.stat().st_size <= LARGEST:
+        if target.stat().st_size <= MAX_BYTES:
             return
-    raise SystemExit(f"{target}: {target.stat().st_size} bytes are more than {LARGEST}; draw it smaller")
+    raise SystemExit(f"{target}: {target.stat().st_size} bytes are more than {MAX_BYTES}; draw it smaller")
 
 
 if __name__ == "__main__":

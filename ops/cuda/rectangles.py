@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geo3d.ops.reference.boxes import rectangles
 
-SMALLEST = tl.constexpr(1e-30)  # square metres: products of what is smaller may be zero in float32
+MIN_AREA = tl.constexpr(1e-30)  # square metres: products of what is smaller may be zero in float32
 ROUNDING = tl.constexpr(2.0**-24)
 
 
@@ -139,5 +139,5 @@ def exceeds(a, i, count_a, in_a, b, j, count_b, in_b, threshold):
     length = tl.abs(dx) + tl.abs(dy) + b_half_x + b_half_y
     error = 256 * ROUNDING * half * (length + half) + 4 * half * (rest_x + rest_y)
     beyond = shared * (1 + threshold) - total * threshold  # IoU > threshold, without a division
-    decided = (tl.abs(beyond) > error * (1 + threshold) + 16 * ROUNDING * total) & (total > SMALLEST)
+    decided = (tl.abs(beyond) > error * (1 + threshold) + 16 * ROUNDING * total) & (total > MIN_AREA)
     return beyond > 0, decided

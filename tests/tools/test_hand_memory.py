@@ -16,7 +16,7 @@ from geo3d.tools.hands.sources import Frame
 from geo3d.tools.hands.stages import Pipeline
 
 FRAMES, WARM = 5000, 500
-MOST = 20.0  # megabytes
+MAX_GROWTH = 20.0  # megabytes
 
 
 def resident() -> float:
@@ -54,4 +54,4 @@ def test_five_thousand_frames_grow_by_less_than_twenty_megabytes():
         if result.frame.number == WARM:
             after_warming = resident()
     assert result.frame.number == FRAMES - 1
-    assert resident() - after_warming < MOST
+    assert resident() - after_warming < MAX_GROWTH

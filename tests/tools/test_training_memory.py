@@ -11,7 +11,7 @@ import pytest
 from small_trainings import EVERY
 
 STEPS, WARM = 2000, 200
-MOST = 20.0  # megabytes
+MAX_GROWTH = 20.0  # megabytes
 
 # Trains; prints at the steps that are named the megabytes of memory that the process has, and ends with the last.
 SCRIPT = """
@@ -60,4 +60,4 @@ def test_two_thousand_steps_grow_by_less_than_twenty_megabytes(task, tmp_path):
     found = resident(task, tmp_path, [0, *range(WARM, STEPS + 1, WARM)])
     print(found)
     assert max(found) == STEPS
-    assert found[STEPS] - found[WARM] < MOST, found
+    assert found[STEPS] - found[WARM] < MAX_GROWTH, found
