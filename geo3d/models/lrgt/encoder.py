@@ -6,11 +6,11 @@ B samples, V views, a grid of H x H patches, P = H * H tokens a view in rows, C 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from geo3d.models.feature_maps import feature_network
 from geo3d.models.lrgt.attention import Attention, Block, attend
 
 
@@ -75,20 +75,8 @@ class FeatureStem(nn.Module):
 
     def __init__(self, name: str, channels: int, patch_size: int):
         super().__init__()
-        import timm
-
-        if not timm.is_model(name):
-            raise ValueError(f"FeatureStem: expected a network of timm, such as tf_efficientnet_lite0, got {name!r}")
-        whole: Any = timm.create_model(name, features_only=True)
-        reductions = whole.feature_info.reduction()
-        if patch_size not in reductions:
-            raise ValueError(f"FeatureStem: patch_size must be one of {reductions} for {name}, got {patch_size}")
-        network: Any = timm.create_model(name, features_only=True, out_indices=(reductions.index(patch_size),))
-        if hasattr(network, "blocks"):  # without those that only coarser maps need
-            last = int(network.feature_info.get_dicts(keys=["module"])[-1]["module"].split(".")[1])
-            network.blocks = network.blocks[: last + 1]
-        self.network = network
-        self.project = nn.Conv2d(network.feature_info.channels()[-1], channels, 1)
+        self.network = feature_network(name, [patch_size])
+        self.project = nn.Conv2d(self.network.feature_info.channels()[-1], channels, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """images [B, 3, S, S] B, G, R from -1 to 1, which the network gets as R, G, B -> [B, C, S / patch, S / patch]."""

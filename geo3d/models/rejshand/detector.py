@@ -6,13 +6,14 @@ from TTFNet (Liu et al., AAAI 2020). ReJSHand itself has no detector: it takes c
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo3d.models.detection.heatmaps import heatmap_focal_loss
+from geo3d.models.feature_maps import feature_network
 
 SIDES = ("right", "left")  # of the channels of the map
 IGNORED = -1  # side of a hand that counts neither as one nor as none
@@ -51,17 +52,9 @@ class HandDetector(nn.Module):
         self, image_size: int = 192, channels: int = 64, pretrained: bool = False, backbone: str = "tf_efficientnet_lite0"
     ):
         super().__init__()
-        import timm
-
         if image_size < 64 or image_size % 32:
             raise ValueError(f"HandDetector: image_size must be a multiple of 32, at least 64, got {image_size}")
-        if not timm.is_model(backbone):
-            raise ValueError(f"HandDetector: expected a network of timm, such as tf_efficientnet_lite0, got {backbone!r}")
-        network: Any = timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=(2, 3))
-        if network.feature_info.reduction() != [STRIDE, 2 * STRIDE]:
-            raise ValueError(f"HandDetector: expected maps 8 and 16 times smaller, {backbone} gives others")
-        if hasattr(network, "blocks"):  # what only the map that is 32 times smaller needs
-            network.blocks = network.blocks[: _last_block(network) + 1]
+        network = feature_network(backbone, [STRIDE, 2 * STRIDE], pretrained)
         self.image_size = image_size
         self.network = network
         fine, coarse = network.feature_info.channels()
@@ -92,11 +85,6 @@ class HandDetector(nn.Module):
         x = self.fine(fine) + F.interpolate(context, scale_factor=2.0, mode="nearest")
         x = self.mix(x)
         return HandMaps(self.score_head(x), self.box_head(x))
-
-
-def _last_block(network: Any) -> int:
-    """Row of the stage that the coarser map comes from."""
-    return int(network.feature_info.get_dicts(keys=["module"])[-1]["module"].split(".")[1])
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:

@@ -56,26 +56,34 @@ def classifier(case: Case) -> Arrays:
 
 
 def classifier_train(case: Case) -> Arrays:
+    """Results in float32; gradients in float64, where they are the reference's on every processor.
+
+    In float32 rounding decides which of two nearly equal neighbours is a maximum, and with another number of threads one gradient in a
+    thousand may go to the other.
+    """
     check_fixed(case.config, {"mode": "train, dropout 0"})
-    # In float32 rounding decides which of two nearly equal neighbours is a maximum, and one gradient in a thousand goes elsewhere on another
-    # processor or number of threads; in float64 it is the reference's everywhere.
-    network = _classifier(case, dropout=0.0, encoder_dropout=0.0).train().double()
-    codes: Arrays = {}
-    network.group_all.register_forward_hook(_keep(codes, "code"))
-    log_prob = network(case.tensor("in.points").double())
-    loss = F.nll_loss(log_prob, case.tensor("in.target").long())
-    loss.backward()
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
-    after = network.state_dict()
-    results = {"out.log_prob": log_prob, "out.l4_points": codes["code"][..., None], "out.loss": loss}
+    network, results = _training_step(case, torch.float32)
+    precise, _ = _training_step(case, torch.float64)
+    gradients = {name: parameter.grad for name, parameter in precise.named_parameters()}
     results["out.grad_norm"] = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     for name in case.arrays:
-        for prefix, source in (("out.grad.", gradients), ("out.after.", after)):
+        for prefix, source in (("out.grad.", gradients), ("out.after.", network.state_dict())):
             if name.startswith(prefix):
                 expected = case.tensor(name)
                 [ours] = convert_official("risurconv", {name.removeprefix(prefix): expected})
                 results[name] = source[ours].reshape(expected.shape)
     return {name: tensor.detach() for name, tensor in results.items()}
+
+
+def _training_step(case: Case, dtype: torch.dtype) -> tuple[RISurConvClassifier, Arrays]:
+    """The network after the backward pass, and outputs and loss."""
+    network = _classifier(case, dropout=0.0, encoder_dropout=0.0).train().to(dtype)
+    codes: Arrays = {}
+    network.group_all.register_forward_hook(_keep(codes, "code"))
+    log_prob = network(case.tensor("in.points").to(dtype))
+    loss = F.nll_loss(log_prob, case.tensor("in.target").long())
+    loss.backward()
+    return network, {"out.log_prob": log_prob, "out.l4_points": codes["code"][..., None], "out.loss": loss}
 
 
 def part_segmentor(case: Case) -> Arrays:
