@@ -27,7 +27,7 @@ EVIDENCE = {  # what is said of pictures, by what told the object from the backg
     "mask": "cut out by mask",
     "transparency": "cut out by transparency",
     "border": "cut out of a plain background",
-    "none": "not cut out: the background is not of one colour, so the whole picture is taken; a mask would help",
+    "none": "not cut out: nothing stands out from a background of one colour, so the whole picture is taken; a mask would help",
 }
 
 
